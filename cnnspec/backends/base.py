@@ -1,0 +1,239 @@
+"""What a back end is: text out of a graph, and a live session out of that text.
+
+Arrays cross these interfaces as NumPy arrays in canonical names and layouts: N, C, then space
+for data, O, I, then space for kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from cnnspec.graph import Graph
+from cnnspec.ops.base import Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+Dtype = Literal["float64", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Every option that may change the text.
+
+    Attributes:
+        random: "framework" writes the framework's own random layers, "counter" the masks that are
+            the same everywhere.
+        layers: "exact" uses a native layer only where it means what the spec means, "native"
+            trusts the framework's own layer wherever there is one.
+    """
+
+    random: Literal["framework", "counter"] = "framework"
+    layers: Literal["exact", "native"] = "exact"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Range:
+    """A range in emitted text, as `ast` counts: lines from 1, columns from 0, the end exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node stands in emitted text.
+
+    Attributes:
+        range: its expression, or its constructor where a container calls it.
+        inputs: the expressions of its inputs; empty where a container passes them.
+        module: the path of the live module that computes it, where it has no expression of its
+            own in a forward pass (inside a sequence); else None.
+        instance: path of the object whose method holds the expression.
+    """
+
+    range: Range
+    inputs: tuple[Range, ...] = ()
+    module: str | None = None
+    instance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a canonical parameter lives in the live model.
+
+    Attributes:
+        path: how the back end finds it.
+        layout: the back end's own axis letters, a permutation of the canonical ones.
+        canonical: the canonical letters.
+        shape: the canonical shape.
+    """
+
+    path: str
+    layout: str
+    canonical: str
+    shape: Shape
+
+    @property
+    def permutation(self) -> tuple[int, ...]:
+        """Axes for `transpose` that bring a canonical array into the back end's layout."""
+        return tuple(self.canonical.index(letter) for letter in self.layout)
+
+    @property
+    def inverse(self) -> tuple[int, ...]:
+        """Axes for `transpose` that bring the back end's array into the canonical layout."""
+        return tuple(self.layout.index(letter) for letter in self.canonical)
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """Standalone source, and what is needed to use it; a pure function of graph and style.
+
+    Attributes:
+        text: the file.
+        backend: name of the back end that wrote it.
+        entry: the class or function that makes the model when called without arguments.
+        slots: where each canonical parameter lives.
+        lines: where each node stands.
+        inputs: name and shape of each input, in order.
+        outputs: name of each output, in order.
+        logits: whether the file has `logits`, because a loss reads what goes into a softmax.
+        trains: whether the file has the training functions.
+    """
+
+    text: str
+    backend: str
+    entry: str
+    slots: Mapping[str, Slot]
+    lines: Mapping[str, Place]
+    inputs: tuple[tuple[str, Shape], ...]
+    outputs: tuple[str, ...]
+    logits: bool = False
+    trains: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where in training a pass stands, for random layers.
+
+    Attributes:
+        update: number of completed updates.
+        first: index of the first sample within the global batch.
+    """
+
+    update: int = 0
+    first: int = 0
+
+
+@dataclass(slots=True)
+class Trace:
+    """Everything that one tapped pass returns.
+
+    Attributes:
+        values: each node's output.
+        gradients: each node's cotangent, end to end; empty when fed.
+        own: when fed, the gradients with respect to each node's own inputs.
+        inputs: gradients with respect to the network's inputs, end to end; empty when fed.
+        parameters: gradients of the parameters, by canonical name.
+        statistics: running statistics after the pass (they are restored afterwards).
+        outputs: the network's outputs, by name.
+    """
+
+    values: dict[str, Array] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+    own: dict[str, tuple[Array, ...]] = field(default_factory=dict)
+    inputs: dict[str, Array] = field(default_factory=dict)
+    parameters: dict[str, Array] = field(default_factory=dict)
+    statistics: dict[str, Array] = field(default_factory=dict)
+    outputs: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Gradients:
+    """Gradients end to end, the loss where there were targets, and the statistics after."""
+
+    parameters: dict[str, Array]
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    statistics: dict[str, Array]
+    loss: float | None = None
+
+
+class Session(Protocol):
+    """A live model made of emitted text; NumPy in and out, canonical names and layouts."""
+
+    def weights(self) -> dict[str, Array]:
+        """Copies of every parameter and running statistic, by canonical name."""
+
+    def assign(self, weights: Mapping[str, Array]) -> None:
+        """Set parameters and statistics; DataError where names or shapes do not fit."""
+
+    def forward(
+        self, inputs: Mapping[str, Array], *, training: bool = False, at: At = At()
+    ) -> dict[str, Array]:
+        """Outputs by name; training mode moves the running statistics."""
+
+    def gradients(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        targets: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = True,
+        at: At = At(),
+    ) -> Gradients:
+        """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        at: At = At(),
+        updates_per_epoch: int = 1,
+    ) -> float:
+        """One update by the file's own `train_step`; returns the loss before it."""
+
+    def learning_rate(self, update: int, updates_per_epoch: int) -> float:
+        """The file's own learning rate of an update."""
+
+    def trace(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        feed: Mapping[str, Sequence[Array]] | None = None,
+        perturb: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = False,
+        at: At = At(),
+    ) -> Trace:
+        """Run the same text with every node tapped.
+
+        Without `feed`, values and gradients are end to end, and `cotangents` are by output name;
+        `perturb` multiplies a node's value on the way forward, and its cotangent on the way back.
+        With `feed`, node -> its inputs, every node works on these alone, and `cotangents` are by
+        node.
+        """
+
+    def close(self) -> None:
+        """Forget the loaded module."""
+
+
+class Backend(Protocol):
+    """One framework: emits text without importing it, and opens text with it."""
+
+    name: str
+
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
+        """Write the network; SpecError where an op has no spelling here."""
+
+    def open(
+        self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu"
+    ) -> Session:
+        """A session over this text; SetupError where the framework is missing."""

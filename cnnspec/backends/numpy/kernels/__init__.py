@@ -1,0 +1,1 @@
+"""NumPy kernels: the text an emitted NumPy network is made of."""

@@ -1,0 +1,118 @@
+"""Convolution over one to three space axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from cnnspec.backends.numpy.kernels.annotations import Array, Forward, Ints, Pads
+from cnnspec.backends.numpy.kernels.base import Layer
+from cnnspec.backends.numpy.kernels.window import (
+    pad_constant,
+    pad_indexed,
+    pad_pairs,
+    per_axis,
+    window_slices,
+    window_view,
+)
+
+
+def tiles(images: int, rows: int, row_size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut images x rows of output into pieces that read about half a million elements each."""
+    row_step = max(1, (1 << 19) // row_size)
+    image_step = max(1, row_step // rows)
+    for n in range(0, images, image_step):
+        for r in range(0, rows, row_step):
+            yield slice(n, min(n + image_step, images)), slice(r, min(r + row_step, rows))
+
+
+class Conv(Layer):
+    """y[o, p] = bias[o] + sum over c, q of weight[o, c, q] x[c, p stride + q dilation - before].
+
+    The input is (N, C, *space), the weight (filters, C / groups, *kernel). With `flip` the kernel
+    is reversed each time it is used (true convolution); the stored weight never is.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel: tuple[int, ...],
+        *,
+        stride: Ints = 1,
+        dilation: Ints = 1,
+        pads: Pads = 0,
+        groups: int = 1,
+        bias: bool = True,
+        mode: str = "zeros",
+        flip: bool = False,
+    ) -> None:
+        super().__init__()
+        rank = len(kernel)
+        self.kernel, self.groups, self.mode, self.flip = tuple(kernel), groups, mode, flip
+        self.stride, self.dilation = per_axis(stride, rank), per_axis(dilation, rank)
+        self.pads = pad_pairs(pads, rank)
+        shape = (filters, in_channels // groups, *kernel)
+        self.parameters["weight"] = np.zeros(shape, np.float32)
+        if bias:
+            self.parameters["bias"] = np.zeros(filters, np.float32)
+
+    def forward(self, x: Array, training: bool = False) -> Forward:
+        """Multiply the weight with the windows, laid out as columns; some rows at a time."""
+        rank, groups = len(self.kernel), self.groups
+        if x.ndim != rank + 2:
+            raise ValueError(f"an input of {rank + 2} axes expected, not {x.ndim}")
+        if self.mode == "zeros":
+            padded, unpad = pad_constant(x, self.pads)
+        else:
+            padded, unpad = pad_indexed(x, self.pads, self.mode)
+        geometry = self.kernel, self.stride, self.dilation
+        size = window_view(padded, *geometry).shape[2 + rank :]
+        images, filters, per_row = len(x), len(self.parameters["weight"]), math.prod(size[1:])
+
+        kernel_axes = tuple(range(2, 2 + rank))
+        weight = self.parameters["weight"]
+        if self.flip:
+            weight = np.flip(weight, kernel_axes)
+        matrix = weight.reshape(groups, filters // groups, -1)
+        depth = matrix.shape[2]
+
+        def read(array: Array, n: slice, rows: slice) -> Array:
+            """The part of the padded input under these rows of output."""
+            first, stride = rows.start * self.stride[0], self.stride[0]
+            end = (rows.stop - 1) * stride + (self.kernel[0] - 1) * self.dilation[0] + 1
+            return array[n, :, first:end]
+
+        y = np.empty((images, groups, filters // groups, size[0] * per_row), x.dtype)
+        for n, rows in tiles(images, size[0], groups * depth * per_row):
+            view = window_view(read(padded, n, rows), *geometry)
+            columns = view.reshape(len(view), groups, depth, -1)  # a copy unless 1 x 1
+            p = slice(rows.start * per_row, rows.stop * per_row)
+            np.matmul(matrix, columns, out=y[n, ..., p])
+        if "bias" in self.parameters:
+            y += self.parameters["bias"].reshape(groups, -1, 1)
+
+        def backward(g: Array) -> Array:
+            g = g.reshape(images, groups, filters // groups, -1)
+            g_matrix, g_padded = np.zeros_like(matrix), np.zeros_like(padded)
+            for n, rows in tiles(images, size[0], groups * depth * per_row):
+                view = window_view(read(padded, n, rows), *geometry)
+                columns = view.reshape(len(view), groups, depth, -1)
+                part = g[n, ..., rows.start * per_row : rows.stop * per_row]
+                g_matrix += (part @ columns.swapaxes(2, 3)).sum(0)
+                transposed = matrix.swapaxes(1, 2)
+                g_columns = transposed * part if filters == groups else transposed @ part
+                g_view = g_columns.reshape(view.shape)
+                target = read(g_padded, n, rows)
+                at = np.ndindex(*self.kernel)
+                for q, index in zip(at, window_slices(target.shape[2:], *geometry), strict=True):
+                    target[index] += g_view[(slice(None), slice(None), *q)]
+            g_weight = g_matrix.reshape(weight.shape)
+            self.accumulate("weight", np.flip(g_weight, kernel_axes) if self.flip else g_weight)
+            if "bias" in self.parameters:
+                self.accumulate("bias", g.sum((0, 3)).reshape(-1))
+            return unpad(g_padded)
+
+        return y.reshape(images, filters, *size), backward

@@ -1,0 +1,109 @@
+"""Pooling over the space axes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cnnspec.backends.numpy.kernels.annotations import Array, Forward, Ints, Pads
+from cnnspec.backends.numpy.kernels.window import pad_constant, pad_pairs, per_axis, window_slices
+
+
+def max_pool(
+    x: Array, kernel: Ints, stride: Ints | None = None, dilation: Ints = 1, pads: Pads = 0
+) -> Forward:
+    """Largest element of each window, padding aside; its first occurrence gets the gradient."""
+    rank = x.ndim - 2
+    kernel, dilation = per_axis(kernel, rank), per_axis(dilation, rank)
+    stride = kernel if stride is None else per_axis(stride, rank)
+    padded, unpad = pad_constant(x, pad_pairs(pads, rank), -math.inf)
+    slices = window_slices(padded.shape[2:], kernel, stride, dilation)
+    y = padded[slices[0]].copy()
+    for index in slices[1:]:
+        np.maximum(y, padded[index], out=y)
+
+    def backward(g: Array) -> Array:
+        g_padded, pending = np.zeros_like(padded), np.ones(y.shape, bool)
+        for index in slices:
+            hit = pending & (padded[index] == y)
+            g_padded[index] += np.where(hit, g, 0)
+            pending &= ~hit
+        return unpad(g_padded)
+
+    return y, backward
+
+
+def sum_pool(
+    x: Array, kernel: Ints, stride: Ints | None = None, dilation: Ints = 1, pads: Pads = 0
+) -> Forward:
+    """Sum of each window."""
+    rank = x.ndim - 2
+    kernel, dilation = per_axis(kernel, rank), per_axis(dilation, rank)
+    stride = kernel if stride is None else per_axis(stride, rank)
+    padded, unpad = pad_constant(x, pad_pairs(pads, rank))
+    slices = window_slices(padded.shape[2:], kernel, stride, dilation)
+    y = padded[slices[0]].copy()
+    for index in slices[1:]:
+        y += padded[index]
+
+    def backward(g: Array) -> Array:
+        g_padded = np.zeros_like(padded)
+        for index in slices:
+            g_padded[index] += g
+        return unpad(g_padded)
+
+    return y, backward
+
+
+def avg_pool(
+    x: Array,
+    kernel: Ints,
+    stride: Ints | None = None,
+    dilation: Ints = 1,
+    pads: Pads = 0,
+    *,
+    overhang: Ints = 0,
+    count_include_pad: bool = False,
+) -> Forward:
+    """Mean of each window over real elements, or with padding counted.
+
+    `overhang`: what each space axis is extended by at its end beyond its padding, never counted.
+    """
+    rank = x.ndim - 2
+    kernel, dilation = per_axis(kernel, rank), per_axis(dilation, rank)
+    stride = kernel if stride is None else per_axis(stride, rank)
+    counted = pad_pairs(pads, rank)
+    read = tuple(
+        (lo, hi + extra) for (lo, hi), extra in zip(counted, per_axis(overhang, rank), strict=True)
+    )
+    total, total_backward = sum_pool(x, kernel, stride, dilation, read)
+    count = np.ones((), x.dtype)
+    for axis, (lo, hi) in enumerate(counted):
+        windows = np.arange(total.shape[2 + axis]) * stride[axis] - lo
+        i = windows[:, None] + np.arange(kernel[axis]) * dilation[axis]
+        first, end = (-lo, x.shape[2 + axis] + hi) if count_include_pad else (0, x.shape[2 + axis])
+        count = count[..., None] * ((i >= first) & (i < end)).sum(1).astype(x.dtype)
+    return total / count, lambda g: total_backward(g / count)
+
+
+def global_avg_pool(x: Array) -> Forward:
+    """Mean over all space axes, kept with size 1."""
+    space = tuple(range(2, x.ndim))
+    elements = math.prod(x.shape[2:])
+    return x.mean(space, keepdims=True), lambda g: np.broadcast_to(g / elements, x.shape)
+
+
+def global_max_pool(x: Array) -> Forward:
+    """Maximum over all space axes, kept with size 1; its first occurrence gets the gradient."""
+    flat = x.reshape(*x.shape[:2], -1)
+    first = flat.argmax(2)[..., None]
+    y = np.take_along_axis(flat, first, 2)
+    kept = (*x.shape[:2], *(1 for _ in x.shape[2:]))
+
+    def backward(g: Array) -> Array:
+        gx = np.zeros_like(flat)
+        np.put_along_axis(gx, first, g.reshape(y.shape), 2)
+        return gx.reshape(x.shape)
+
+    return y.reshape(kept), backward

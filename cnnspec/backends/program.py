@@ -1,0 +1,193 @@
+"""Emitted text as a running module: audited, compiled, and for a trace wrapped in taps.
+
+`instrument` changes the syntax tree of the very same text: each node's expression `e` becomes
+`__tap__("conv1", e)`, each of its inputs `__feed__("conv1", 0, x)`. `remove_taps` takes them out.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import linecache
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+
+from cnnspec.backends.base import Place
+
+TAP, FEED = "__tap__", "__feed__"
+
+ALLOWED_IMPORTS = frozenset(
+    {
+        "hashlib",
+        "keras",
+        "math",
+        "numpy",
+        "safetensors.numpy",
+        "safetensors.torch",
+        "scipy",
+        "torch",
+        "torch.nn.functional",
+    }
+)
+FORBIDDEN_NAMES = frozenset(
+    {
+        "__builtins__",
+        "__import__",
+        "breakpoint",
+        "compile",
+        "delattr",
+        "eval",
+        "exec",
+        "getattr",
+        "globals",
+        "input",
+        "locals",
+        "open",
+        "setattr",
+        "vars",
+    }
+)
+ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
+
+_ids = itertools.count()
+
+
+class AuditError(Exception):
+    """Emitted text does what emitted text never does; always a bug of ours, or of a plug-in."""
+
+
+def audit(text: str) -> ast.Module:
+    """Parse emitted text and refuse what no emitter writes.
+
+    Raises:
+        AuditError: an import that is not on the list, a dunder, or a way to run other code.
+    """
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+            if node.level:
+                raise AuditError(f"line {node.lineno}: relative import")
+        else:
+            modules = []
+        for module in modules:
+            if module not in ALLOWED_IMPORTS:
+                raise AuditError(f"line {node.lineno}: import of {module}")  # type: ignore[attr-defined]
+        if isinstance(node, ast.Attribute) and _dunder(node.attr) and node.attr != "__init__":
+            raise AuditError(f"line {node.lineno}: attribute {node.attr}")
+        if isinstance(node, ast.Name):
+            if node.id in FORBIDDEN_NAMES:
+                raise AuditError(f"line {node.lineno}: name {node.id}")
+            if _dunder(node.id) and node.id != "__name__":
+                raise AuditError(f"line {node.lineno}: name {node.id}")
+        if (
+            isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+            and _dunder(node.name)
+            and node.name not in ALLOWED_DUNDERS
+        ):
+            raise AuditError(f"line {node.lineno}: definition of {node.name}")
+    return tree
+
+
+def _dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def instrument(tree: ast.Module, places: Mapping[str, Place]) -> ast.Module:
+    """A tree with every node's expression, and its inputs, wrapped in taps."""
+    wraps: dict[tuple[int, int, int, int], list[tuple[str, ...]]] = {}
+    for name, place in places.items():
+        if place.module is not None:
+            continue
+        for index, part in enumerate(place.inputs):
+            key = (part.line, part.column, part.end_line, part.end_column)
+            wraps.setdefault(key, []).append((FEED, name, str(index)))
+        part = place.range
+        key = (part.line, part.column, part.end_line, part.end_column)
+        # The expression is tapped inside whatever feeds it to a reader in the same range.
+        wraps.setdefault(key, []).insert(0, (TAP, name))
+    done = _Wrap(wraps).visit(tree)
+    missing = [key for key in wraps if key not in done.found]
+    if missing:
+        raise AssertionError(f"no expression at {missing}")
+    return ast.fix_missing_locations(done.tree)
+
+
+class _Wrapped:
+    def __init__(self, tree: ast.Module, found: set[tuple[int, int, int, int]]) -> None:
+        self.tree = tree
+        self.found = found
+
+
+class _Wrap:
+    def __init__(self, wraps: Mapping[tuple[int, int, int, int], list[tuple[str, ...]]]) -> None:
+        self.wraps = wraps
+        self.found: set[tuple[int, int, int, int]] = set()
+
+    def visit(self, tree: ast.Module) -> _Wrapped:
+        outer = self
+
+        class Transformer(ast.NodeTransformer):
+            def generic_visit(self, node: ast.AST) -> ast.AST:
+                changed = super().generic_visit(node)
+                if not isinstance(node, ast.expr):
+                    return changed
+                assert isinstance(changed, ast.expr)
+                key = (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+                if key in outer.found or key not in outer.wraps:
+                    return changed
+                outer.found.add(key)  # type: ignore[arg-type]
+                for function, *arguments in outer.wraps[key]:  # type: ignore[index]
+                    constants = [ast.Constant(int(a) if a.isdigit() and i else a)
+                                 for i, a in enumerate(arguments)]
+                    name = ast.Name(function, ast.Load())
+                    wrapped = ast.Call(name, [*constants, changed], [])
+                    changed = ast.copy_location(wrapped, node)
+                return changed
+
+        made = Transformer().visit(tree)
+        return _Wrapped(made, self.found)
+
+
+def remove_taps(tree: ast.Module) -> ast.Module:
+    """The tree without taps, to hold an instrumented tree against its text."""
+
+    class Remover(ast.NodeTransformer):
+        def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - the name is ast's
+            self.generic_visit(node)
+            if isinstance(node.func, ast.Name) and node.func.id in (TAP, FEED):
+                return node.args[-1]
+            return node
+
+    cleaned: ast.Module = Remover().visit(tree)
+    return cleaned
+
+
+class Program:
+    """A module made of emitted text, registered so that tracebacks and `inspect` show its lines."""
+
+    def __init__(self, text: str, title: str, tree: ast.Module | None = None) -> None:
+        self.name = f"cnnspec_emitted_{next(_ids)}"
+        self.filename = f"<cnnspec {title} {self.name}>"
+        self.text = text
+        self.tree = ast.parse(text) if tree is None else tree
+        self.module = ModuleType(self.name)
+
+    def run(self, **names: object) -> ModuleType:
+        """Execute the module with these extra globals."""
+        self.module.__file__ = self.filename
+        lines = self.text.splitlines(keepends=True)
+        linecache.cache[self.filename] = (len(self.text), None, lines, self.filename)
+        sys.modules[self.name] = self.module
+        vars(self.module).update(names)
+        code = compile(self.tree, self.filename, "exec", dont_inherit=True)
+        exec(code, vars(self.module))  # noqa: S102 - this is the one place that runs emitted text
+        return self.module
+
+    def close(self) -> None:
+        """Take the module out of the tables again."""
+        sys.modules.pop(self.name, None)
+        linecache.cache.pop(self.filename, None)

@@ -1,0 +1,26 @@
+"""The PyTorch back end: an `nn.Module` as people write it."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Dtype, Emitted, Session, Style
+from cnnspec.backends.torch.emit import emit
+from cnnspec.graph import Graph
+
+
+class TorchBackend:
+    """PyTorch; imported when a session is opened, not before."""
+
+    name = "torch"
+
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+        """Write the network as an `nn.Module`."""
+        return emit(graph, style)
+
+    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
+        """A session over this text."""
+        from cnnspec.backends.torch.session import TorchSession
+
+        return TorchSession(emitted, dtype=dtype, device=device)
+
+
+BACKEND = TorchBackend()

@@ -1,0 +1,185 @@
+"""Text to plain values, with a span for every key and every value.
+
+A spec is untrusted: any text at all ends in a `Document` or a `SpecError`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cnnspec.diagnostics import Diagnostic, Label, SetupError, Source, Span, SpecError
+from cnnspec.document_builder import LINE_BREAK, Builder, Path, Positions, Spans, Value
+from cnnspec.document_json import JsonReader
+from cnnspec.document_yaml import read_yaml
+
+__all__ = ["LINE_BREAK", "MAX_BYTES", "Document", "Path", "Value", "parse", "read"]
+
+MAX_BYTES = 16 * 1024 * 1024
+
+# libyaml still breaks lines at U+0085, U+2028 and U+2029, as YAML 1.1 did, so that what a reader
+# sees as the end of a comment would be parsed: these are refused, as are stray byte order marks.
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+# JSON allows nearly everything inside a string; control characters are a matter of its grammar.
+_UNPRINTABLE_JSON = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """A text as plain values, and where each of them stands.
+
+    Below an alias (`*name`) the spans are those of the anchored value, where the fault is.
+
+    Attributes:
+        source: the text; without its byte order mark, if it had one.
+        value: the root value; mappings are dicts in the order of the text, sequences are tuples.
+        spans: path to the span of the value there; block values end with their last child.
+        key_spans: path to the span of the last key in it; items of a sequence have none.
+    """
+
+    source: Source
+    value: Value
+    spans: Mapping[Path, Span]
+    key_spans: Mapping[Path, Span]
+
+    @property
+    def name(self) -> str:
+        """The file as the user named it."""
+        return self.source.name
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return self.source.text
+
+    def span(self, path: Path) -> Span:
+        """The span of the value at `path`, or at its longest prefix that exists."""
+        for length in range(len(path), -1, -1):
+            found = self.spans.get(path[:length])
+            if found is not None:
+                return found
+        return Span(self.source, 1, 1, 1, 1)
+
+    def key_span(self, path: Path) -> Span:
+        """The span of the key at `path`, or at its longest prefix that exists.
+
+        An item of a sequence, and the root, have no key: there it is the span of the value.
+        """
+        for length in range(len(path), -1, -1):
+            found = self.key_spans.get(path[:length]) or self.spans.get(path[:length])
+            if found is not None:
+                return found
+        return Span(self.source, 1, 1, 1, 1)
+
+
+def read(path: str | os.PathLike[str]) -> Document:
+    """Read and parse a file; one whose name ends in `.json` is JSON, any other YAML.
+
+    Raises:
+        SetupError: the file cannot be opened or read.
+        SpecError: it is no UTF-8 text, too large, or not well-formed.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SetupError(Diagnostic("file-not-found", f"there is no file `{name}`")) from None
+    except IsADirectoryError:
+        raise SetupError(Diagnostic("is-a-directory", f"`{name}` is a directory")) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise SetupError(
+            Diagnostic("file-unreadable", f"`{name}` cannot be read: {reason.lower()}")
+        ) from None
+    if len(data) > MAX_BYTES:
+        raise _too_large(name)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(name, data, error.start) from None
+    return parse(text, name)
+
+
+def parse(text: str, name: str, *, json: bool | None = None) -> Document:
+    """Parse YAML or JSON text.
+
+    Args:
+        text: the text, with or without a byte order mark.
+        name: what diagnostics call it.
+        json: whether it is JSON; None decides by the name's ending.
+
+    Raises:
+        SpecError: the text is not well-formed; all faults up to the first syntax error.
+    """
+    text = text.removeprefix("\ufeff")
+    if json is None:
+        json = name.lower().endswith(".json")
+    if len(text) > MAX_BYTES:
+        raise _too_large(name)
+    builder = Builder(Source(name, text))
+    _refuse_unprintable(builder, _UNPRINTABLE_JSON if json else _UNPRINTABLE)
+    if json:
+        JsonReader(builder).read()
+    else:
+        read_yaml(builder)
+    root = builder.finish()
+    spans = Spans(builder.positions, root.node, keys=False)
+    key_spans = Spans(builder.positions, root.node, keys=True)
+    return Document(builder.source, root.value, spans, key_spans)
+
+
+def _refuse_unprintable(builder: Builder, pattern: re.Pattern[str]) -> None:
+    found = pattern.search(builder.source.text)
+    if found is None:
+        return
+    label = builder.label(found.start(), found.end())
+    if found.group() == "\0":
+        builder.stop(
+            Diagnostic(
+                "not-text",
+                "the file holds a NUL character, so it is no text",
+                label,
+                help="a spec is YAML or JSON, saved as UTF-8",
+            )
+        )
+    builder.stop(
+        Diagnostic(
+            "control-character",
+            f"the file holds the invisible character U+{ord(found.group()):04X}",
+            label,
+            help="remove it, or write it as an escape in double quotes",
+        )
+    )
+
+
+def _too_large(name: str) -> SpecError:
+    source = Source(name, "")
+    return SpecError(
+        Diagnostic(
+            "file-too-large",
+            f"the file is larger than {MAX_BYTES // 1024**2} MiB",
+            Label(Span(source, 1, 1, 1, 1)),
+            help="use blocks with `define:` and `repeat:`",
+        )
+    )
+
+
+def _not_utf8(name: str, data: bytes, offset: int) -> SpecError:
+    start = len(data[:offset].decode("utf-8").removeprefix("\ufeff"))
+    source = Source(name, data.decode("utf-8", "replace").removeprefix("\ufeff"))
+    hint = "save the file as UTF-8"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        hint += "; it seems to be UTF-16"
+    return SpecError(
+        Diagnostic(
+            "not-utf8",
+            f"byte 0x{data[offset]:02x} at offset {offset} is not UTF-8",
+            Label(Positions(source).span(start, start + 1)),
+            help=hint,
+        )
+    )

@@ -1,0 +1,101 @@
+"""Activations: one value in, one value out (softmax: over the channels)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from cnnspec.ops.base import Inferred, Op, Param, Shape, op
+from cnnspec.ops.fields import Finite
+from cnnspec.ops.initializer import Constant, Init
+
+
+class Activation(Op):
+    """What all activations have: the output's shape is the input's."""
+
+    def infer(self, *shapes: Shape) -> Inferred:
+        """The input's shape."""
+        (shape,) = shapes
+        return Inferred(shape)
+
+
+@op("relu")
+class Relu(Activation):
+    """max(x, 0); the derivative at 0 is 0."""
+
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+
+@op("tanh")
+class Tanh(Activation):
+    """(e^x - e^-x) / (e^x + e^-x)."""
+
+
+@op("sigmoid")
+class Sigmoid(Activation):
+    """1 / (1 + e^-x)."""
+
+
+@op("softmax")
+class Softmax(Activation):
+    """e^x_c / sum over channels of e^x."""
+
+    rounding: ClassVar[float] = 16.0
+
+
+@op("leaky_relu")
+class LeakyRelu(Activation):
+    """x where x > 0, else slope * x; the derivative at 0 is the slope."""
+
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+    slope: Finite = 0.01
+
+
+@op("prelu")
+class PRelu(Activation):
+    """x where x > 0, else weight * x, with one learnt weight for each channel or for all.
+
+    The derivative at 0 is the weight.
+    """
+
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+    parameters: Literal["channel", "one"] = "channel"
+    weight_init: Init = Constant(value=0.25)
+
+    def infer(self, *shapes: Shape) -> Inferred:
+        """The input's shape; one weight, or one for each channel."""
+        (shape,) = shapes
+        count = shape[0] if self.parameters == "channel" else 1
+        weight = Param("weight", (count,), "C", self.weight_init, True, False, count, count)
+        return Inferred(shape, (weight,))
+
+
+@op("elu")
+class Elu(Activation):
+    """x where x > 0, else alpha * (e^x - 1); the derivative at 0 is alpha."""
+
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+    alpha: Annotated[Finite, Field(gt=0)] = 1.0
+
+
+@op("selu")
+class Selu(Activation):
+    """1.0507 * (x where x > 0, else 1.6733 * (e^x - 1)); the derivative at 0 is 1.7581."""
+
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+
+@op("gelu")
+class Gelu(Activation):
+    """x / 2 * (1 + erf(x / sqrt 2)), exact."""
+
+    rounding: ClassVar[float] = 16.0
+
+
+@op("silu")
+class Silu(Activation):
+    """x / (1 + e^-x)."""

@@ -1,0 +1,141 @@
+"""Pooling: a window's maximum, average or sum, channel by channel."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cnnspec.ops.base import Inferred, Lengths, Op, Reject, Shape, op, require_space, spatial
+from cnnspec.ops.conv import does_not_fit, strided_same, unread
+from cnnspec.ops.fields import PaddingField, PerAxis, check_padding, per_axis
+from cnnspec.window import Pads, Size, Window, resolve_pads, with_ceil
+
+
+class Pool(Op):
+    """What all windowed pooling has; the stride defaults to the kernel."""
+
+    kernel: PerAxis
+    stride: PerAxis | None = Field(default=None)
+    padding: PaddingField = "valid"
+    ceil_mode: bool = False
+
+    def spacing(self, shape: Shape) -> Size:
+        """Elements between two taps, per axis; only maxima can be dilated."""
+        return (1,) * len(spatial(shape))
+
+    def pads(self, shape: Shape) -> Pads:
+        """The padding that the spec declares, without what ceil mode reaches beyond it."""
+        space = spatial(shape)
+        kernel = per_axis("kernel", self.kernel, space)
+        check_padding("padding", self.padding, space)
+        stride = kernel if self.stride is None else per_axis("stride", self.stride, space)
+        dilation = self.spacing(shape)
+        return resolve_pads(self.padding, space, kernel, stride, dilation)
+
+    def window(self, shape: Shape) -> Window:
+        """The window over an input of this shape, padding and ceil mode resolved."""
+        space = spatial(shape)
+        pads = self.pads(shape)
+        kernel = per_axis("kernel", self.kernel, space)
+        stride = kernel if self.stride is None else per_axis("stride", self.stride, space)
+        dilation = self.spacing(shape)
+        if self.ceil_mode:
+            pads = with_ceil(pads, space, kernel, stride, dilation)
+        return Window(kernel, stride, dilation, pads)
+
+    def infer(self, *shapes: Shape) -> Inferred:
+        """(channels, *window positions)."""
+        (shape,) = shapes
+        require_space(shape, "pooling")
+        space = spatial(shape)
+        window = self.window(shape)
+        output = window.output(space)
+        if min(output) < 1:
+            raise Reject("kernel", *does_not_fit(window, space))
+        axis = window.empty(space)
+        if axis is not None:
+            before, after = window.pads[axis]
+            raise Reject(
+                "padding",
+                f"some window on axis {axis} would read padding only "
+                f"(input {space[axis]}, padding {before} and {after}, kernel {window.kernel[axis]})",
+                f"padding of at most {window.kernel[axis] // 2} on each side is always safe",
+            )
+        return Inferred((shape[0], *output), (), unread(window, space))
+
+    def bound_to_size(self, shape: Shape) -> bool:
+        """Strided "same" and ceil mode resolve to pads that fit one input size only."""
+        return self.ceil_mode or strided_same(self.padding, self.window(shape))
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """The number of taps, both ways."""
+        taps = math.prod(self.window(inputs[0]).kernel)
+        return Lengths(output=taps + 1, input=taps + 1)
+
+
+@op("max_pool")
+class MaxPool(Pool):
+    """Maximum over each window; padding counts as minus infinity.
+
+    The whole gradient goes to the first maximum in row-major order.
+    """
+
+    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    selects: ClassVar[bool] = True
+
+    dilation: PerAxis = 1
+
+    def spacing(self, shape: Shape) -> Size:
+        """The dilation of each axis."""
+        return per_axis("dilation", self.dilation, spatial(shape))
+
+
+@op("avg_pool")
+class AvgPool(Pool):
+    """Sum over each window divided by the number of elements in it.
+
+    `count_include_pad: false` counts real elements only; true counts the declared padding as well,
+    but not what ceil mode reaches beyond it.
+    """
+
+    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+
+    count_include_pad: bool = False
+
+
+@op("sum_pool")
+class SumPool(Pool):
+    """Sum over each window; padding counts as 0."""
+
+    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+
+
+class GlobalPool(Op):
+    """Pooling over all of space; every spatial axis stays, with size 1."""
+
+    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+
+    def infer(self, *shapes: Shape) -> Inferred:
+        """(channels, 1, ...)."""
+        (shape,) = shapes
+        require_space(shape, "global pooling")
+        return Inferred((shape[0], *(1 for _ in spatial(shape))))
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """The number of positions."""
+        positions = math.prod(spatial(inputs[0]))
+        return Lengths(output=positions + 1, input=2)
+
+
+@op("global_avg_pool")
+class GlobalAvgPool(GlobalPool):
+    """Mean over all of space."""
+
+
+@op("global_max_pool")
+class GlobalMaxPool(GlobalPool):
+    """Maximum over all of space; the whole gradient goes to the first maximum, row-major."""
+
+    selects: ClassVar[bool] = True

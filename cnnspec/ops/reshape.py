@@ -1,0 +1,36 @@
+"""Ops that only move values."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from cnnspec.ops.activation import Activation
+from cnnspec.ops.base import Inferred, Lengths, Op, Shape, op
+from cnnspec.ops.fields import Finite
+
+
+@op("flatten")
+class Flatten(Op):
+    """All channels and space as one axis, channels first, in every back end."""
+
+    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+
+    def infer(self, *shapes: Shape) -> Inferred:
+        """(channels * space,)."""
+        (shape,) = shapes
+        return Inferred((math.prod(shape),))
+
+
+@op("rescale")
+class Rescale(Activation):
+    """scale * x + offset."""
+
+    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+
+    scale: Finite = 1.0
+    offset: Finite = 0.0
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """The product and the offset."""
+        return Lengths(2, 1)

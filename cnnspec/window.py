@@ -1,0 +1,122 @@
+"""Sliding windows: the output-size formula, in the one place where it exists.
+
+Sizes are counted in elements along each spatial axis. A window reads `kernel` elements that
+are `dilation` apart, moves by `stride`, and the axis is padded by (before, after) elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Size = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window with "same" and its like already resolved into explicit pads per side."""
+
+    kernel: Size
+    stride: Size
+    dilation: Size
+    pads: Pads
+
+    @property
+    def extent(self) -> Size:
+        """Elements from the first to the last one read, per axis: (kernel - 1) * dilation + 1."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def output(self, size: Size) -> Size:
+        """Number of window positions per axis; below 1 where the window does not fit."""
+        return tuple(
+            output_size(n, e, s, before, after)
+            for n, e, s, (before, after) in zip(
+                size, self.extent, self.stride, self.pads, strict=True
+            )
+        )
+
+    def unread(self, size: Size) -> Size:
+        """Real elements at the end of each axis that no window reads because of the floor."""
+        return tuple(
+            max(0, n + before - ((o - 1) * s + e))
+            for n, o, e, s, (before, _) in zip(
+                size, self.output(size), self.extent, self.stride, self.pads, strict=True
+            )
+        )
+
+    def empty(self, size: Size) -> int | None:
+        """The first axis on which some window position reads padding only, or None."""
+        for axis, (n, o) in enumerate(zip(size, self.output(size), strict=True)):
+            k, s, d = self.kernel[axis], self.stride[axis], self.dilation[axis]
+            before = self.pads[axis][0]
+            if before >= (k - 1) * d + 1 or (o - 1) * s - before >= n:
+                return axis
+            for start in range(-before, 0, s):
+                first = -(start // d)  # rounded up: the first tap on or after element 0
+                if first >= k or start + first * d >= n:
+                    return axis
+        return None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether both sides of every axis are padded alike."""
+        return all(before == after for before, after in self.pads)
+
+
+def output_size(n: int, extent: int, stride: int, before: int, after: int) -> int:
+    """floor((n + before + after - extent) / stride) + 1."""
+    return (n + before + after - extent) // stride + 1
+
+
+def same_size(n: int, stride: int) -> int:
+    """ceil(n / stride), the output size of "same" padding."""
+    return -(-n // stride)
+
+
+def resolve_pads(
+    padding: str | int | Size | Pads, size: Size, kernel: Size, stride: Size, dilation: Size
+) -> Pads:
+    """Explicit (before, after) per axis for every form that a spec may give.
+
+    `same` puts the odd element at the end, `same_lower` at the start; `causal` puts all of it
+    at the start, so that an output never sees a later input.
+    """
+    axes = range(len(size))
+    if isinstance(padding, int):
+        return tuple((padding, padding) for _ in axes)
+    if isinstance(padding, tuple):
+        return tuple((p, p) if isinstance(p, int) else p for p in padding)
+    pads = []
+    for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
+        extent = (k - 1) * d + 1
+        total = max((same_size(n, s) - 1) * s + extent - n, 0)
+        match padding:
+            case "valid":
+                pads.append((0, 0))
+            case "full":
+                pads.append((extent - 1, extent - 1))
+            case "causal":
+                pads.append((extent - 1, 0))
+            case "same":
+                pads.append((total // 2, total - total // 2))
+            case "same_lower":
+                pads.append((total - total // 2, total // 2))
+            case _:
+                raise ValueError(f"unknown padding {padding!r}")
+    return tuple(pads)
+
+
+def with_ceil(pads: Pads, size: Size, kernel: Size, stride: Size, dilation: Size) -> Pads:
+    """The pads that give ceil mode's output size through the floor formula.
+
+    The number of windows is rounded up, but a last window that would start in the padding after
+    the data is left out (the rule of torch).
+    """
+    result = []
+    for n, k, s, d, (before, after) in zip(size, kernel, stride, dilation, pads, strict=True):
+        extent = (k - 1) * d + 1
+        positions = -(-(n + before + after - extent) // s) + 1
+        if (positions - 1) * s >= n + before:
+            positions -= 1
+        result.append((before, max(0, (positions - 1) * s + extent - n - before)))
+    return tuple(result)
