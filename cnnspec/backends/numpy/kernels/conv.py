@@ -78,6 +78,7 @@ class Conv(Layer):
             weight = np.flip(weight, kernel_axes)
         matrix = weight.reshape(groups, filters // groups, -1)
         depth = matrix.shape[2]
+        pointwise = max(self.kernel + self.stride) == 1
 
         def read(array: Array, n: slice, rows: slice) -> Array:
             """The part of the padded input under these rows of output."""
@@ -85,26 +86,37 @@ class Conv(Layer):
             end = (rows.stop - 1) * stride + (self.kernel[0] - 1) * self.dilation[0] + 1
             return array[n, :, first:end]
 
+        def pieces() -> Iterator[tuple[slice, slice, slice, Array]]:
+            """Images, rows of output, the same as pixels, and their windows as columns."""
+            buffer = np.empty(0, x.dtype)
+            for n, rows in tiles(images, size[0], groups * depth * per_row):
+                view = window_view(read(padded, n, rows), *geometry)
+                if not pointwise:
+                    if buffer.size < view.size:
+                        buffer = np.empty(view.size, x.dtype)
+                    columns = buffer[: view.size].reshape(view.shape)
+                    columns[...] = view
+                    view = columns
+                pixels = slice(rows.start * per_row, rows.stop * per_row)
+                yield n, rows, pixels, view.reshape(len(view), groups, depth, -1)
+
         y = np.empty((images, groups, filters // groups, size[0] * per_row), x.dtype)
-        for n, rows in tiles(images, size[0], groups * depth * per_row):
-            view = window_view(read(padded, n, rows), *geometry)
-            columns = view.reshape(len(view), groups, depth, -1)  # a copy unless 1 x 1
-            p = slice(rows.start * per_row, rows.stop * per_row)
-            np.matmul(matrix, columns, out=y[n, ..., p])
+        for n, _, pixels, columns in pieces():
+            np.matmul(matrix, columns, out=y[n, ..., pixels])
         if "bias" in self.parameters:
             y += self.parameters["bias"].reshape(groups, -1, 1)
 
         def backward(g: Array) -> Array:
             g = g.reshape(images, groups, filters // groups, -1)
             g_matrix, g_padded = np.zeros_like(matrix), np.zeros_like(padded)
-            for n, rows in tiles(images, size[0], groups * depth * per_row):
-                view = window_view(read(padded, n, rows), *geometry)
-                columns = view.reshape(len(view), groups, depth, -1)
-                part = g[n, ..., rows.start * per_row : rows.stop * per_row]
+            multiply = np.multiply if filters == groups else np.matmul
+            for n, rows, pixels, columns in pieces():
+                part = g[n, ..., pixels]
                 g_matrix += (part @ columns.swapaxes(2, 3)).sum(0)
-                transposed = matrix.swapaxes(1, 2)
-                g_columns = transposed * part if filters == groups else transposed @ part
-                g_view = g_columns.reshape(view.shape)
+                out = None if pointwise else columns
+                g_columns = multiply(matrix.swapaxes(1, 2), part, out=out)
+                height = rows.stop - rows.start
+                g_view = g_columns.reshape(-1, x.shape[1], *self.kernel, height, *size[1:])
                 target = read(g_padded, n, rows)
                 at = np.ndindex(*self.kernel)
                 for q, index in zip(at, window_slices(target.shape[2:], *geometry), strict=True):

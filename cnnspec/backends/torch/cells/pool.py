@@ -1,0 +1,118 @@
+"""Pooling in torch."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Style
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.torch.cells.column import COLUMN
+from cnnspec.backends.torch.cells.window import compact, half, reversed_pads
+from cnnspec.backends.writer import Code, call
+from cnnspec.graph import Node
+from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool, SumPool
+from cnnspec.window import Pads, Window
+
+
+def fits(pads: Pads, window: Window) -> bool:
+    """Whether torch takes these pads: both sides alike, and at most half of the kernel."""
+    return all(
+        before == after and 2 * before <= kernel
+        for (before, after), kernel in zip(pads, window.kernel, strict=True)
+    )
+
+
+def native(name: str, node: Node[Pool], **more: object) -> Spelling:
+    """A pooling module, called as a function where nothing has to hold it."""
+    window = node.op.window(node.inputs[0].shape)
+    pads = half(node.op.pads(node.inputs[0].shape))
+    options: dict[str, object] = {}
+    if window.stride != window.kernel:
+        options["stride"] = compact(window.stride)
+    if max(pads) > 0:
+        options["padding"] = compact(pads)
+    if max(window.dilation) > 1:
+        options["dilation"] = compact(window.dilation)
+    if node.op.ceil_mode:
+        options["ceil_mode"] = True
+    options.update(more)
+    rank = len(window.kernel)
+    function = {"Max": "F.max_pool", "Avg": "F.avg_pool"}[name]
+    kernel = compact(window.kernel)
+    return Spelling(
+        call(f"nn.{name}Pool{rank}d", kernel, **options),
+        lambda x: call(f"{function}{rank}d", x, kernel, **options),
+    )
+
+
+@COLUMN(MaxPool)
+def max_pool(node: Node[MaxPool], style: Style) -> Spelling:
+    """Native where torch takes the pads."""
+    shape = node.inputs[0].shape
+    window = node.op.window(shape)
+    if fits(node.op.pads(shape), window):
+        return native("Max", node)
+    options: dict[str, object] = {}
+    if max(window.dilation) > 1:
+        options["dilation"] = window.dilation
+    return Spelling(
+        call("PaddedMaxPool", window.kernel, window.stride, reversed_pads(window.pads), **options)
+    )
+
+
+@COLUMN(AvgPool)
+def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
+    """Native where torch takes the pads; torch counts padding unless told not to."""
+    shape = node.inputs[0].shape
+    window, declared = node.op.window(shape), node.op.pads(shape)
+    if fits(declared, window):
+        padded = max(half(declared)) > 0
+        return native(
+            "Avg",
+            node,
+            **({"count_include_pad": False} if padded and not node.op.count_include_pad else {}),
+        )
+    # What ceil mode reaches beyond the declared padding never counts; a declared pad that no
+    # window reaches does not matter.
+    counted = (
+        tuple(
+            (min(b, wb), min(a, wa)) for (b, a), (wb, wa) in zip(declared, window.pads, strict=True)
+        )
+        if node.op.count_include_pad
+        else tuple((0, 0) for _ in declared)
+    )
+    return Spelling(
+        call(
+            "PaddedAvgPool",
+            window.kernel,
+            window.stride,
+            reversed_pads(window.pads),
+            reversed_pads(counted),
+        )
+    )
+
+
+@COLUMN(SumPool)
+def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
+    """Average pooling that divides by 1, which torch has in two and three dimensions."""
+    shape = node.inputs[0].shape
+    window = node.op.window(shape)
+    if len(window.kernel) > 1 and fits(node.op.pads(shape), window):
+        return native("Avg", node, divisor_override=1)
+    return Spelling(call("SumPool", window.kernel, window.stride, reversed_pads(window.pads)))
+
+
+@COLUMN(GlobalAvgPool)
+def global_avg_pool(node: Node[GlobalAvgPool], style: Style) -> Spelling:
+    """Adaptive pooling to size 1."""
+    rank = len(node.shape) - 1
+    return Spelling(
+        Code(f"nn.AdaptiveAvgPool{rank}d(1)"), lambda x: call(f"F.adaptive_avg_pool{rank}d", x, 1)
+    )
+
+
+@COLUMN(GlobalMaxPool)
+def global_max_pool(node: Node[GlobalMaxPool], style: Style) -> Spelling:
+    """Adaptive pooling to size 1, which routes the gradient to the first maximum."""
+    rank = len(node.shape) - 1
+    return Spelling(
+        Code(f"nn.AdaptiveMaxPool{rank}d(1)"), lambda x: call(f"F.adaptive_max_pool{rank}d", x, 1)
+    )

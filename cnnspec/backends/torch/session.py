@@ -1,0 +1,337 @@
+"""A live PyTorch model made of emitted text, and its taps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnspec.backends.base import At, Dtype, Emitted, Gradients, Trace
+from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
+from cnnspec.backends.slots import check_weights
+from cnnspec.diagnostics import Diagnostic, SetupError
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
+
+try:
+    import torch
+except ImportError as fault:
+    raise SetupError(
+        Diagnostic(
+            "backend-missing",
+            "the torch backend needs PyTorch, which cannot be imported",
+            notes=(str(fault),),
+            help="pip install 'cnnspec[torch]'",
+        )
+    ) from fault
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+class TorchSession:
+    """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
+
+    def __init__(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> None:
+        self.emitted = emitted
+        self.dtype = DTYPES[dtype]
+        self.device = torch.device(device)
+        audit(emitted.text)
+        self.program = Program(emitted.text, f"{emitted.entry} torch")
+        self.module = self.program.run()
+        self.model: torch.nn.Module = self._make(self.module)
+        self._optimizer: Any = None
+        self._tapped: _Tapped | None = None
+
+    def _make(self, module: Any) -> torch.nn.Module:
+        previous = torch.get_default_dtype()
+        try:
+            # NAdam and its like keep state in the default dtype; the model is made in it as well.
+            torch.set_default_dtype(self.dtype)
+            model: torch.nn.Module = getattr(module, self.emitted.entry)()
+        finally:
+            torch.set_default_dtype(previous)
+        return model.to(self.device, self.dtype)
+
+    # --- weights -------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Array]:
+        """Copies of every parameter and running statistic."""
+        state = self.model.state_dict()
+        return {name: state[slot.path].detach().cpu().numpy().copy()
+                for name, slot in self.emitted.slots.items()}
+
+    def assign(self, weights: Mapping[str, Array]) -> None:
+        """Set parameters and statistics."""
+        check_weights(self.emitted, weights)
+        self._load(self.model, weights)
+
+    def _load(self, model: torch.nn.Module, weights: Mapping[str, Array]) -> None:
+        state = {
+            self.emitted.slots[name].path: torch.tensor(value, dtype=self.dtype, device=self.device)
+            for name, value in weights.items()
+        }
+        model.load_state_dict(state)
+
+    # --- running -------------------------------------------------------------------------------
+
+    def _inputs(self, inputs: Mapping[str, Array], *, grad: bool = False) -> list[torch.Tensor]:
+        return [self._tensor(inputs[name]).requires_grad_(grad) for name, _ in self.emitted.inputs]
+
+    def _tensor(self, value: Array) -> torch.Tensor:
+        return torch.tensor(np.asarray(value), dtype=self.dtype, device=self.device)
+
+    def _target(self, value: Array) -> torch.Tensor:
+        if np.issubdtype(np.asarray(value).dtype, np.integer):
+            return torch.tensor(np.asarray(value), dtype=torch.int64, device=self.device)
+        return self._tensor(value)
+
+    def _targets(self, targets: Mapping[str, Array]) -> Any:
+        made = {name: self._target(targets[name]) for name in self.emitted.outputs}
+        return next(iter(made.values())) if len(made) == 1 else made
+
+    def _named(self, outputs: Any) -> dict[str, torch.Tensor]:
+        if isinstance(outputs, dict):
+            return dict(outputs)
+        return {self.emitted.outputs[0]: outputs}
+
+    def _position(self, module: Any, model: torch.nn.Module, at: At) -> None:
+        if hasattr(module, "set_position"):
+            module.set_position(model, at.update, at.first)
+
+    def forward(
+        self, inputs: Mapping[str, Array], *, training: bool = False, at: At = At()  # noqa: B008
+    ) -> dict[str, Array]:
+        """Outputs by name."""
+        self._position(self.module, self.model, at)
+        self.model.train(training)
+        with torch.no_grad():
+            return _arrays(self._named(self.model(*self._inputs(inputs))))
+
+    def _loss(self, module: Any, outputs: Any, targets: Any) -> torch.Tensor:
+        weights = getattr(module, "LOSS_WEIGHTS", {})
+        losses = module.loss_sum(outputs, targets)
+        total: torch.Tensor = sum(weights.get(n, 1.0) * s / w for n, (s, w) in losses.items())
+        return total
+
+    def gradients(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        targets: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = True,
+        at: At = At(),  # noqa: B008
+    ) -> Gradients:
+        """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
+        self._position(self.module, self.model, at)
+        self.model.train(training)
+        self.model.zero_grad()
+        before = self._statistics()
+        leaves = self._inputs(inputs, grad=True)
+        loss: float | None = None
+        model: Any = self.model
+        if targets is not None:
+            raw = model.logits(*leaves) if self.emitted.logits else model(*leaves)
+            total = self._loss(self.module, raw, self._targets(targets))
+            total.backward()
+            loss = total.item()
+        else:
+            assert cotangents is not None
+            raw = model(*leaves)
+            outputs = self._named(raw)
+            torch.autograd.backward(
+                [outputs[name] for name in cotangents],
+                [self._tensor(value) for value in cotangents.values()],
+            )
+        found = Gradients(
+            parameters=self._parameter_gradients(self.model),
+            inputs={
+                name: _gradient(leaf)
+                for (name, _), leaf in zip(self.emitted.inputs, leaves, strict=True)
+            },
+            outputs=_arrays(self._named(raw)),
+            statistics=self._statistics(),
+            loss=loss,
+        )
+        self._restore(before)
+        return found
+
+    def _statistics(self) -> dict[str, Array]:
+        trained = {name for name, _ in self.model.named_parameters()}
+        weights = self.weights()
+        return {n: w for n, w in weights.items() if self.emitted.slots[n].path not in trained}
+
+    def _restore(self, statistics: Mapping[str, Array]) -> None:
+        state = self.model.state_dict()
+        for name, value in statistics.items():
+            state[self.emitted.slots[name].path].copy_(self._tensor(value))
+
+    def _parameter_gradients(self, model: torch.nn.Module) -> dict[str, Array]:
+        parameters = dict(model.named_parameters())
+        return {
+            name: _gradient(parameters[slot.path])
+            for name, slot in self.emitted.slots.items()
+            if slot.path in parameters
+        }
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        at: At = At(),  # noqa: B008
+        updates_per_epoch: int = 1,
+    ) -> float:
+        """One update by the file's own `train_step`."""
+        if self._optimizer is None:
+            self._optimizer = self.module.make_optimizer(self.model)
+        given: Any = {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
+        if len(given) == 1:
+            given = next(iter(given.values()))
+        return float(
+            self.module.train_step(
+                self.model,
+                self._optimizer,
+                given,
+                self._targets(targets),
+                at.update,
+                updates_per_epoch,
+            )
+        )
+
+    def reset(self) -> None:
+        """Forget the optimizer's state."""
+        self._optimizer = None
+
+    def learning_rate(self, update: int, updates_per_epoch: int) -> float:
+        """The file's own learning rate of an update."""
+        return float(self.module.learning_rate(update, updates_per_epoch))
+
+    # --- trace ---------------------------------------------------------------------------------
+
+    def trace(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        feed: Mapping[str, Sequence[Array]] | None = None,
+        perturb: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> Trace:
+        """Run the same text with every node tapped."""
+        if self._tapped is None:
+            self._tapped = _Tapped(self.emitted, self._make)
+        tapped = self._tapped
+        self._load(tapped.model, self.weights())
+        self._position(tapped.module, tapped.model, at)
+        tapped.model.train(training)
+        tapped.model.zero_grad()
+        tapped.begin(
+            None
+            if feed is None
+            else {node: [self._tensor(v) for v in values] for node, values in feed.items()},
+            {} if perturb is None else {n: self._tensor(v) for n, v in perturb.items()},
+        )
+        leaves = self._inputs(inputs, grad=feed is None)
+        outputs = self._named(tapped.model(*leaves))
+        if cotangents:
+            heads = tapped.values if feed is not None else outputs
+            pairs = [
+                (heads[name], self._tensor(value))
+                for name, value in cotangents.items()
+                if heads[name].requires_grad
+            ]
+            torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
+        found = Trace(values=_arrays(tapped.values), outputs=_arrays(outputs))
+        state = tapped.model.state_dict()
+        trained = {name for name, _ in tapped.model.named_parameters()}
+        found.statistics = {
+            name: state[slot.path].detach().cpu().numpy().copy()
+            for name, slot in self.emitted.slots.items()
+            if slot.path not in trained
+        }
+        if not cotangents:
+            return found
+        found.parameters = self._parameter_gradients(tapped.model)
+        if feed is None:
+            found.gradients = {name: _gradient(value) for name, value in tapped.values.items()}
+            found.inputs = {
+                name: _gradient(leaf)
+                for (name, _), leaf in zip(self.emitted.inputs, leaves, strict=True)
+            }
+        else:
+            found.own = {
+                node: tuple(_gradient(leaf) for leaf in given)
+                for node, given in tapped.feed.items()  # type: ignore[union-attr]
+            }
+        return found
+
+    def close(self) -> None:
+        """Forget the loaded modules."""
+        self.program.close()
+        if self._tapped is not None:
+            self._tapped.program.close()
+
+
+class _Tapped:
+    """The same text with taps: expressions wrapped in the tree, held modules hooked."""
+
+    def __init__(self, emitted: Emitted, make: Callable[[Any], torch.nn.Module]) -> None:
+        tree = instrument(audit(emitted.text), emitted.lines)
+        self.program = Program(emitted.text, f"{emitted.entry} torch tapped", tree)
+        self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
+        self.model = make(self.module)
+        self.values: dict[str, torch.Tensor] = {}
+        self.feed: dict[str, list[torch.Tensor]] | None = None
+        self.perturb: Mapping[str, torch.Tensor] = {}
+        for node, place in emitted.lines.items():
+            if place.module is not None:
+                self._hook(node, self.model.get_submodule(place.module))
+
+    def _hook(self, node: str, module: torch.nn.Module) -> None:
+        def before(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            return tuple(self._feed(node, i, value) for i, value in enumerate(given))
+
+        def after(_: Any, __: Any, value: torch.Tensor) -> torch.Tensor:
+            return self._tap(node, value)
+
+        module.register_forward_pre_hook(before)
+        module.register_forward_hook(after)
+
+    def begin(
+        self,
+        feed: dict[str, list[torch.Tensor]] | None,
+        perturb: Mapping[str, torch.Tensor],
+    ) -> None:
+        """Start a new pass."""
+        self.values = {}
+        self.perturb = perturb
+        self.feed = feed
+        for leaves in (feed or {}).values():
+            for leaf in leaves:
+                leaf.requires_grad_(True)
+
+    def _tap(self, node: str, value: torch.Tensor) -> torch.Tensor:
+        if node in self.perturb:
+            value = value * self.perturb[node]
+        self.values[node] = value
+        if self.feed is not None:
+            return value.detach()
+        if value.requires_grad:
+            value.retain_grad()
+        return value
+
+    def _feed(self, node: str, index: int, value: torch.Tensor) -> torch.Tensor:
+        return value if self.feed is None else self.feed[node][index]
+
+
+def _gradient(tensor: torch.Tensor) -> Array:
+    found = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+    return found.detach().cpu().numpy().copy()
+
+
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
