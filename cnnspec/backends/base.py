@@ -233,7 +233,5 @@ class Backend(Protocol):
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network; SpecError where an op has no spelling here."""
 
-    def open(
-        self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu"
-    ) -> Session:
+    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
         """A session over this text; SetupError where the framework is missing."""

@@ -124,7 +124,9 @@ def strip_annotations(text: str) -> str:
             body = offset(node.body[0].lineno, 0)
             if node.returns is not None:
                 end = offset(node.returns.end_lineno, node.returns.end_col_offset)
-                arrow = text.rindex("->", start, offset(node.returns.lineno, node.returns.col_offset))
+                arrow = text.rindex(
+                    "->", start, offset(node.returns.lineno, node.returns.col_offset)
+                )
                 cuts.append((len(text[:arrow].rstrip()), end))
             headers.append((start, body))
         elif isinstance(node, ast.AnnAssign):
@@ -133,7 +135,9 @@ def strip_annotations(text: str) -> str:
                 cuts.append((start, offset(node.end_lineno, node.end_col_offset) + 1))
             else:
                 start = offset(node.target.end_lineno, node.target.end_col_offset)
-                cuts.append((start, offset(node.annotation.end_lineno, node.annotation.end_col_offset)))
+                cuts.append(
+                    (start, offset(node.annotation.end_lineno, node.annotation.end_col_offset))
+                )
     edits: list[tuple[int, int, str]] = []
     for start, end in headers:
         inside = [c for c in cuts if start <= c[0] and c[1] <= end]

@@ -45,7 +45,6 @@ FORBIDDEN_NAMES = frozenset(
         "locals",
         "open",
         "setattr",
-        "vars",
     }
 )
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
@@ -141,8 +140,10 @@ class _Wrap:
                     return changed
                 outer.found.add(key)  # type: ignore[arg-type]
                 for function, *arguments in outer.wraps[key]:  # type: ignore[index]
-                    constants = [ast.Constant(int(a) if a.isdigit() and i else a)
-                                 for i, a in enumerate(arguments)]
+                    constants = [
+                        ast.Constant(int(a) if a.isdigit() and i else a)
+                        for i, a in enumerate(arguments)
+                    ]
                     name = ast.Name(function, ast.Load())
                     wrapped = ast.Call(name, [*constants, changed], [])
                     changed = ast.copy_location(wrapped, node)

@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Place, Slot, Style
 from cnnspec.backends.library import Library
+from cnnspec.backends.opening import opened
 from cnnspec.backends.torch import initial, training
 from cnnspec.backends.torch.cells import COLUMN
 from cnnspec.backends.variables import Item, Names, Plan, items, plan
@@ -190,7 +191,13 @@ class _Module:
 
     def _joint_forward(self, writer: Writer) -> None:
         """One pass that returns both, where a last activation is read inside or held inside."""
-        body, extra = self._opened_body()
+        body, calls = opened(
+            self.graph,
+            self.body,
+            list(self.folded.values()),
+            lambda container: f"{container}[:-1]",
+            lambda container: f"{container}[-1]",
+        )
         outputs = {o.name: o.value for o in self.graph.outputs}
         logits = self.graph.logits()
         names = Names(self.taken)
@@ -204,44 +211,12 @@ class _Module:
             writer.blank()
         with writer.indented(f"def outputs_and_logits(self, {arguments}):"):
             writer.line('"""Both, from one pass."""')
-            self._statements(writer, body, local, extra)
+            self._statements(writer, body, local, calls)
             pair = [
                 text.returned({n: Code(local[v]) for n, v in values.items()})
                 for values in (outputs, logits)
             ]
             writer.line(f"return {pair[0]}, {pair[1]}")
-
-    def _opened_body(self) -> tuple[list[Item], dict[str, Code]]:
-        """The statements, with every sequence that ends in a folded node called in two parts."""
-        opened: list[Item] = []
-        calls: dict[str, Code] = {}
-        ends = {node.id: node for node in self.folded.values()}
-        for item in self.body:
-            node = ends.get(item.value.id)
-            if not isinstance(item.child, Scope) or node is None:
-                opened.append(item)
-                continue
-            path = text.enclosing(self.graph, node)
-            head = f"self.{path[0].name}"
-            source = item.reads[0]
-            for scope in path:
-                if len(scope.children) > 1:
-                    before = scope.children[-2]
-                    value = before.outputs[0][1] if isinstance(before, Scope) else before
-                    part = Scope(
-                        f"{scope.path}.head", "part", None, (), (("input", source),),
-                        (("output", value),), (),
-                    )  # fmt: skip
-                    calls[part.path] = Code(f"{head}[:-1]")
-                    opened.append(Item(part, (source,), value))
-                    source = value
-                head = f"{head}[-1]"
-            tail = Scope(
-                f"{node.id}.tail", "part", None, (), (("input", source),), (("output", node),), ()
-            )
-            calls[tail.path] = Code(head)
-            opened.append(Item(tail, (source,), node))
-        return opened, calls
 
     def _arguments(self, body: Sequence[Item], returned: Sequence[Value]) -> tuple[str, ...]:
         return plan(self.graph.root, body, returned, Names(self.taken)).arguments
@@ -262,7 +237,7 @@ class _Module:
             writer.line(f"return {text.returned({n: Code(local[v]) for n, v in values.items()})}")
 
     def _statements(
-        self, writer: Writer, body: Sequence[Item], local: Plan, calls: Mapping[str, Code]
+        self, writer: Writer, body: Sequence[Item], local: Plan, calls: Mapping[str, str]
     ) -> None:
         self._check_sizes(writer, local)
         for item in body:
@@ -270,7 +245,7 @@ class _Module:
             reads = [Code(local[value]) for value in item.reads]
             if isinstance(item.child, Scope):
                 owner = item.child if item.child.owner is None else item.child.owner
-                function = calls.get(item.child.path, Code(f"self.{owner.name}"))
+                function = calls.get(item.child.path, f"self.{owner.name}")
                 writer.line(f"{target} = {function}({', '.join(reads)})")
             else:
                 writer.line(f"{target} = {self._expression(item.child, reads)}")

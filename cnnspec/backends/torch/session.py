@@ -59,8 +59,10 @@ class TorchSession:
     def weights(self) -> dict[str, Array]:
         """Copies of every parameter and running statistic."""
         state = self.model.state_dict()
-        return {name: state[slot.path].detach().cpu().numpy().copy()
-                for name, slot in self.emitted.slots.items()}
+        return {
+            name: state[slot.path].detach().cpu().numpy().copy()
+            for name, slot in self.emitted.slots.items()
+        }
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
@@ -101,7 +103,11 @@ class TorchSession:
             module.set_position(model, at.update, at.first)
 
     def forward(
-        self, inputs: Mapping[str, Array], *, training: bool = False, at: At = At()  # noqa: B008
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
     ) -> dict[str, Array]:
         """Outputs by name."""
         self._position(self.module, self.model, at)

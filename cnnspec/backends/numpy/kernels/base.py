@@ -108,6 +108,18 @@ class Sequential(Model):
         named = len(layers) == 1 and isinstance(layers[0], dict)
         vars(self).update(layers[0] if named else {str(i): x for i, x in enumerate(layers)})
 
+    def child(self, name: str) -> Any:
+        """The layer of this name or position."""
+        return vars(self)[name]
+
+    def last(self) -> Any:
+        """The last layer."""
+        return list(vars(self).values())[-1]
+
+    def part(self, start: int, stop: int | None) -> Sequential:
+        """Some of the layers, under the same names."""
+        return Sequential(dict(list(vars(self).items())[start:stop]))
+
     def forward(self, x: Array, training: bool = False) -> Forward:
         """Chain the layers."""
         steps = []

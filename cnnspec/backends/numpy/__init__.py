@@ -1,0 +1,26 @@
+"""The NumPy back end: the reference, with gradients, as classes that return their own backward."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Dtype, Emitted, Session, Style
+from cnnspec.backends.numpy.emit import emit
+from cnnspec.graph import Graph
+
+
+class NumpyBackend:
+    """NumPy; imported when a session is opened, not before."""
+
+    name = "numpy"
+
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+        """Write the network as a class with `forward(x, training) -> (y, backward)`."""
+        return emit(graph, style)
+
+    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
+        """A session over this text."""
+        from cnnspec.backends.numpy.session import NumpySession
+
+        return NumpySession(emitted, dtype=dtype, device=device)
+
+
+BACKEND = NumpyBackend()

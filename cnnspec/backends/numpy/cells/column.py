@@ -1,0 +1,16 @@
+"""The column that NumPy's cells register in."""
+
+from __future__ import annotations
+
+from cnnspec.backends.columns import Column, Spelling
+from cnnspec.backends.writer import Code, call
+
+COLUMN = Column("numpy")
+
+
+def function(name: str, *args: object, **kwargs: object) -> Spelling:
+    """A plain function of x; with arguments, a lambda where a sequence holds it."""
+    held = Code(name)
+    if args or kwargs:
+        held = Code(f"lambda x: {call(name, Code('x'), *args, **kwargs)}")
+    return Spelling(held, lambda x: call(name, x, *args, **kwargs))

@@ -1,0 +1,18 @@
+"""Random layers in NumPy: its own generator, or the masks that are the same everywhere."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Style
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.numpy.cells.column import COLUMN
+from cnnspec.backends.writer import Code, call
+from cnnspec.graph import Node
+from cnnspec.ops.dropout import Dropout
+
+
+@COLUMN(Dropout)
+def dropout(node: Node[Dropout], style: Style) -> Spelling:
+    """With the model's generator, or the seed of the spec."""
+    if style.random == "framework":
+        return Spelling(call("Dropout", node.op.p, Code("rng")))
+    return Spelling(call("CounterDropout", node.op.p, Code("SEED")))

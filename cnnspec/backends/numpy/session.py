@@ -1,0 +1,341 @@
+"""A live NumPy model made of emitted text, and its taps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnspec.backends.base import At, Dtype, Emitted, Gradients, Trace
+from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
+from cnnspec.backends.slots import check_weights
+from cnnspec.diagnostics import Diagnostic, SetupError
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
+
+    Pair = tuple[Array, Callable[[Any], Any]]
+
+
+class NumpySession:
+    """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
+
+    def __init__(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> None:
+        if device != "cpu":
+            raise SetupError(Diagnostic("unknown-device", f"NumPy has no device `{device}`"))
+        self.emitted = emitted
+        self.dtype = np.dtype(dtype)
+        audit(emitted.text)
+        self.program = Program(emitted.text, f"{emitted.entry} numpy")
+        self.module = self.program.run()
+        self.model = self._make(self.module)
+        self._optimizer: Any = None
+        self._tapped: _Tapped | None = None
+
+    def _make(self, module: Any) -> Any:
+        return getattr(module, self.emitted.entry)().astype(self.dtype)
+
+    # --- weights -------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Array]:
+        """Copies of every parameter and running statistic."""
+        state = self.model.state()
+        return {name: state[slot.path].copy() for name, slot in self.emitted.slots.items()}
+
+    def assign(self, weights: Mapping[str, Array]) -> None:
+        """Set parameters and statistics."""
+        check_weights(self.emitted, weights)
+        self.model.load_state(dict(weights))
+
+    # --- running -------------------------------------------------------------------------------
+
+    def _inputs(self, inputs: Mapping[str, Array]) -> list[Array]:
+        return [np.asarray(inputs[name]).astype(self.dtype) for name, _ in self.emitted.inputs]
+
+    def _target(self, value: Array) -> Array:
+        value = np.asarray(value)
+        return value if np.issubdtype(value.dtype, np.integer) else value.astype(self.dtype)
+
+    def _targets(self, targets: Mapping[str, Array]) -> Any:
+        made = {name: self._target(targets[name]) for name in self.emitted.outputs}
+        return next(iter(made.values())) if len(made) == 1 else made
+
+    def _named(self, outputs: Any) -> dict[str, Array]:
+        return dict(outputs) if isinstance(outputs, dict) else {self.emitted.outputs[0]: outputs}
+
+    def _unnamed(self, values: Mapping[str, Array]) -> Any:
+        made = {name: np.asarray(values[name]).astype(self.dtype) for name in self.emitted.outputs}
+        return next(iter(made.values())) if len(made) == 1 else made
+
+    def _named_inputs(self, gradients: Any) -> dict[str, Array]:
+        if isinstance(gradients, dict):
+            return dict(gradients)
+        return {self.emitted.inputs[0][0]: gradients}
+
+    def forward(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> dict[str, Array]:
+        """Outputs by name."""
+        _position(self.model, at)
+        outputs, _ = self.model.forward(*self._inputs(inputs), training)
+        return self._named(outputs)
+
+    def gradients(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        targets: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = True,
+        at: At = At(),  # noqa: B008
+    ) -> Gradients:
+        """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
+        _position(self.model, at)
+        before = self.weights()
+        self.model.zero_gradients()
+        method = self.model.forward
+        if targets is not None and self.emitted.logits:
+            method = self.model.logits
+        outputs, backward = method(*self._inputs(inputs), training)
+        loss: float | None = None
+        if targets is not None:
+            loss, gradient = self._loss(outputs, self._targets(targets))
+        else:
+            assert cotangents is not None
+            gradient = self._unnamed(cotangents)
+        given = backward(gradient)
+        after = self.weights()
+        found = Gradients(
+            parameters=self._parameter_gradients(self.model),
+            inputs=self._named_inputs(given),
+            outputs=self._named(outputs),
+            statistics={n: after[n] for n in self._statistics(self.model)},
+            loss=loss,
+        )
+        self.model.load_state(before)
+        return found
+
+    def _loss(self, outputs: Any, targets: Any) -> tuple[float, Any]:
+        weights = getattr(self.module, "LOSS_WEIGHTS", {})
+        losses = self.module.loss_sum(outputs, targets)
+        gradients = self.module.loss_gradient(outputs, targets)
+        total = sum(weights.get(n, 1.0) * s / w for n, (s, w) in losses.items())
+        scaled = {n: weights.get(n, 1.0) * gradients[n] / w for n, (_, w) in losses.items()}
+        return float(total), next(iter(scaled.values())) if len(scaled) == 1 else scaled
+
+    def _statistics(self, model: Any) -> list[str]:
+        return [f"{path}.{name}" for path, layer in model.layers() for name in layer.statistics]
+
+    def _parameter_gradients(self, model: Any) -> dict[str, Array]:
+        gradients = model.gradients()
+        return {
+            name: gradients.get(name, np.zeros_like(array))
+            for name, array in model.parameters().items()
+        }
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        at: At = At(),  # noqa: B008
+        updates_per_epoch: int = 1,
+    ) -> float:
+        """One update by the file's own `train_step`."""
+        if self._optimizer is None:
+            self._optimizer = self.module.make_optimizer(self.model)
+        return self._step(
+            self.module, self.model, self._optimizer, inputs, targets, at, updates_per_epoch
+        )
+
+    def _step(
+        self,
+        module: Any,
+        model: Any,
+        optimizer: Any,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        at: At,
+        updates_per_epoch: int,
+    ) -> float:
+        arrays = self._inputs(inputs)
+        given: Any = arrays[0]
+        if len(arrays) > 1:
+            given = {n: a for (n, _), a in zip(self.emitted.inputs, arrays, strict=True)}
+        return float(
+            module.train_step(
+                model, optimizer, given, self._targets(targets), at.update, updates_per_epoch
+            )
+        )
+
+    def reset(self) -> None:
+        """Forget the optimizer's state."""
+        self._optimizer = None
+
+    def learning_rate(self, update: int, updates_per_epoch: int) -> float:
+        """The file's own learning rate of an update."""
+        return float(self.module.learning_rate(update, updates_per_epoch))
+
+    # --- trace ---------------------------------------------------------------------------------
+
+    def tapped(self) -> _Tapped:
+        """The tapped copy, holding this model's weights."""
+        if self._tapped is None:
+            self._tapped = _Tapped(self.emitted, self._make)
+        self._tapped.model.load_state(self.weights())
+        return self._tapped
+
+    def trace(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        feed: Mapping[str, Sequence[Array]] | None = None,
+        perturb: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> Trace:
+        """Run the same text with every node tapped."""
+        tapped = self.tapped()
+        _position(tapped.model, at)
+        tapped.model.zero_gradients()
+
+        def cast(values: Sequence[Array]) -> list[Array]:
+            return [np.asarray(value).astype(self.dtype) for value in values]
+
+        tapped.begin(
+            None if feed is None else {node: cast(values) for node, values in feed.items()},
+            {n: np.asarray(v).astype(self.dtype) for n, v in (perturb or {}).items()},
+            {}
+            if feed is None or cotangents is None
+            else {n: np.asarray(v).astype(self.dtype) for n, v in cotangents.items()},
+        )
+        outputs, backward = tapped.model.forward(*self._inputs(inputs), training)
+        found = Trace(values=dict(tapped.values), outputs=self._named(outputs))
+        if cotangents:
+            if feed is None:
+                given = backward(self._unnamed(cotangents))
+                found.inputs = self._named_inputs(given)
+                found.gradients = dict(tapped.gradients)
+            else:
+                zeros = {name: np.zeros_like(v) for name, v in found.outputs.items()}
+                backward(self._unnamed(zeros))
+                found.own = dict(tapped.own)
+            found.parameters = self._parameter_gradients(tapped.model)
+        state = tapped.model.state()
+        found.statistics = {name: state[name].copy() for name in self._statistics(tapped.model)}
+        return found
+
+    def perturbed_steps(
+        self,
+        batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
+        perturb: Callable[[str, Array], Array],
+        *,
+        updates_per_epoch: int = 1,
+    ) -> list[tuple[float, dict[str, Array]]]:
+        """Train a perturbed copy: `perturb` maps each node's value, and its gradient, on the way.
+
+        Returns the loss and all weights after each update; this session's own model stays as it
+        is. It is how rounding spreads over a trajectory.
+        """
+        tapped = self.tapped()
+        tapped.begin(None, {}, {}, perturb)
+        optimizer = tapped.module.make_optimizer(tapped.model)
+        found = []
+        for update, (inputs, targets) in enumerate(batches):
+            loss = self._step(
+                tapped.module,
+                tapped.model,
+                optimizer,
+                inputs,
+                targets,
+                At(update),
+                updates_per_epoch,
+            )
+            found.append((loss, {n: v.copy() for n, v in tapped.model.state().items()}))
+        return found
+
+    def close(self) -> None:
+        """Forget the loaded modules."""
+        self.program.close()
+        if self._tapped is not None:
+            self._tapped.program.close()
+
+
+class _Tapped:
+    """The same text with taps: a node's pair (value, backward) passes through `_tap`."""
+
+    def __init__(self, emitted: Emitted, make: Callable[[Any], Any]) -> None:
+        tree = instrument(audit(emitted.text), emitted.lines)
+        self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
+        self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
+        self.model = make(self.module)
+        self.begin(None, {}, {})
+        for node, place in emitted.lines.items():
+            if place.module is not None:
+                self._hold(node, place.module)
+
+    def begin(
+        self,
+        feed: Mapping[str, Sequence[Array]] | None,
+        perturb: Mapping[str, Array],
+        cotangents: Mapping[str, Array],
+        each: Callable[[str, Array], Array] | None = None,
+    ) -> None:
+        """Start a new pass."""
+        self.feed, self.perturb, self.cotangents, self.each = feed, perturb, cotangents, each
+        self.values: dict[str, Array] = {}
+        self.gradients: dict[str, Array] = {}
+        self.own: dict[str, tuple[Array, ...]] = {}
+
+    def _hold(self, node: str, path: str) -> None:
+        """Tap what a sequence holds: a layer's own `forward`, or a function in its place."""
+        *containers, name = path.split(".")
+        container = self.model
+        for part in containers:
+            container = vars(container)[part]
+        held = vars(container)[name]
+        if callable(held):
+            vars(container)[name] = lambda x: self._tap(node, held(self._feed(node, 0, x)))
+        else:
+            forward = held.forward
+
+            def tapped(x: Array, training: bool = False) -> Pair:
+                return self._tap(node, forward(self._feed(node, 0, x), training))
+
+            held.forward = tapped
+
+    def _tap(self, node: str, pair: Pair) -> Pair:
+        value, back = pair
+        if node in self.perturb:
+            value = value * self.perturb[node]
+        if self.each is not None:
+            value = self.each(node, value)
+        self.values[node] = value
+
+        def backward(gradient: Array) -> Any:
+            if self.feed is not None:
+                gradient = self.cotangents.get(node, np.zeros_like(value))
+            if node in self.perturb:
+                gradient = gradient * self.perturb[node]
+            if self.each is not None:
+                gradient = self.each(node, gradient)
+            self.gradients[node] = gradient
+            given = back(gradient)
+            self.own[node] = given if isinstance(given, tuple) else (given,)
+            return given
+
+        return value, backward
+
+    def _feed(self, node: str, index: int, value: Array) -> Array:
+        return value if self.feed is None else self.feed[node][index]
+
+
+def _position(model: Any, at: At) -> None:
+    if hasattr(model, "at"):
+        model.at(at.update, at.first)

@@ -1,0 +1,67 @@
+"""The typer application that the command modules add to, and the options that they share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnspec.version import __version__
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Compile one spec of a convolutional network to NumPy, PyTorch and Keras, and prove that
+    all of them compute the same.
+
+    Start with `cnnspec new net.yaml`, then `cnnspec summary net.yaml` and
+    `cnnspec compile net.yaml --backend torch`.""",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cnnspec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A YAML file, or a JSON one.", show_default=False)
+]
+SpecsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="SPEC...", help="YAML or JSON files.", show_default=False),
+]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend", "-b", metavar="NAME", help="numpy, torch or keras.", show_default=False
+    ),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Exit with status 1 if there are warnings.")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=2**63 - 1,
+        metavar="N",
+        help="Instead of the one of the spec.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,217 @@
+"""Commands that only read a spec, or print what cnnspec knows; they import no framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cnnspec.cli.app import ForceOption, SpecArgument, SpecsArgument, StrictOption, app
+from cnnspec.cli.terminal import out, report, say
+from cnnspec.diagnostics import Diagnostic, UserError
+
+if TYPE_CHECKING:
+    from cnnspec.build import Built
+    from cnnspec.graph import Graph
+
+TableOption = Annotated[
+    Literal["table", "json", "markdown"], typer.Option("--format", help="How to print it.")
+]
+
+
+def read(path: str) -> Built:
+    """The graph of a file, and the warnings found on the way."""
+    from cnnspec import document
+    from cnnspec.build import build
+    from cnnspec.schema import read_spec
+
+    return build(read_spec(document.read(path)))
+
+
+def load(path: str, *, strict: bool = False) -> Graph:
+    """The graph of a file; warnings are printed, and under `strict` they end the command."""
+    built = read(path)
+    if built.warnings:
+        report(built.warnings)
+        if strict:
+            raise typer.Exit(1)
+    return built.graph
+
+
+@app.command()
+def validate(
+    specs: SpecsArgument,
+    form: Annotated[
+        Literal["full", "concise", "json"],
+        typer.Option(
+            "--format",
+            help="full shows the source, concise is a line for each fault, json goes to the "
+            "standard output.",
+        ),
+    ] = "full",
+    strict: StrictOption = False,
+) -> None:
+    """Check specs: their form, names, wires and shapes.
+
+    All faults of a phase are reported together, each with its place and, where there is one, what
+    would mend it. No framework is needed.
+
+    \b
+    Examples:
+      cnnspec validate net.yaml
+      cnnspec validate specs/*.yaml --strict
+      cnnspec validate net.yaml --format json
+    """
+    found: list[Diagnostic] = []
+    status = 0
+    for path in specs:
+        try:
+            built = read(path)
+        except UserError as error:
+            found += error.diagnostics
+            status = max(status, error.exit_status)
+            continue
+        found += built.warnings
+        if strict and built.warnings:
+            status = max(status, 1)
+        if form != "json":
+            out(f"{_printable(path)}: ok, {_counts(built.graph)}")
+    if form == "json":
+        from cnnspec.render import render
+
+        out(render(found, "json"))
+    elif found:
+        report(found, form)
+    raise typer.Exit(status)
+
+
+@app.command()
+def summary(spec: SpecArgument, form: TableOption = "table", strict: StrictOption = False) -> None:
+    """Show every layer with its output shape, parameters and multiply-accumulates.
+
+    \b
+    Examples:
+      cnnspec summary net.yaml
+      cnnspec summary net.yaml --format markdown > net.md
+      cnnspec summary net.yaml --format json | jq .totals
+    """
+    from cnnspec.summary import render_summary, summarize
+
+    out(render_summary(summarize(load(spec, strict=strict)), form))
+
+
+@app.command()
+def explain(
+    spec: SpecArgument,
+    layer: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="LAYER", help="Its full name; by default every layer.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Show how each output size comes about: the formula with the numbers in it.
+
+    Also what is left unread at the borders, which paddings would fit, and the receptive field.
+
+    \b
+    Examples:
+      cnnspec explain net.yaml
+      cnnspec explain net.yaml conv2
+      cnnspec explain net.yaml layer2.0.conv1
+    """
+    from cnnspec.explain import explain as explained
+
+    out(explained(load(spec), layer))
+
+
+@app.command()
+def expand(spec: SpecArgument) -> None:
+    """Print the spec with every default filled in and every name written out.
+
+    \b
+    Examples:
+      cnnspec expand net.yaml
+      cnnspec expand net.yaml > net.full.yaml
+    """
+    from cnnspec.expand import expand as expanded
+
+    out(expanded(load(spec)).rstrip("\n"))
+
+
+@app.command()
+def ops(form: TableOption = "table") -> None:
+    """List the ops, and which back end has them.
+
+    \b
+    Examples:
+      cnnspec ops
+      cnnspec ops --format markdown
+    """
+    from cnnspec.cli.matrix import matrix, render_matrix
+
+    out(render_matrix(matrix(), form))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of specs, for editors that complete and check while typing.
+
+    \b
+    Example:
+      cnnspec schema > cnnspec.schema.json
+      and as the first line of a spec:
+      # yaml-language-server: $schema=cnnspec.schema.json
+    """
+    import json
+
+    from cnnspec.json_schema import json_schema
+
+    out(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def new(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE", help="By default the standard output.", show_default=False
+        ),
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write a small spec with comments, to start from.
+
+    \b
+    Examples:
+      cnnspec new net.yaml
+      cnnspec new | less
+    """
+    from cnnspec.starter import STARTER
+
+    if file is None:
+        out(STARTER.rstrip("\n"))
+        return
+    from cnnspec.files import write_text
+
+    write_text(file, STARTER, force=force)
+    say(f"wrote {_printable(file)}; next: cnnspec summary {_printable(file)}")
+
+
+def _printable(path: str) -> str:
+    from cnnspec.render import clean
+
+    return clean(path)
+
+
+def _counts(graph: Graph) -> str:
+    weights = sum(param.size for param in graph.params().values() if not param.statistic)
+    return f"{_plural(len(graph.nodes), 'layer')}, {_plural(weights, 'parameter')}"
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+    """The codes among diagnostics."""
+    return {diagnostic.code for diagnostic in diagnostics}
