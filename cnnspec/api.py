@@ -56,7 +56,7 @@ def read(source: Source) -> Built:
 
 
 def load(source: Source) -> Graph:
-    """Load a spec: every layer resolved, with its shape and parameters.
+    r"""Load a spec: every layer resolved, with its shape and parameters.
 
     A spec that is valid and probably not what was meant gives a `SpecWarning`.
 
@@ -69,7 +69,7 @@ def load(source: Source) -> Graph:
 
     Example:
         >>> import cnnspec
-        >>> graph = cnnspec.load("cnnspec: 1\\nname: tiny\\ninput: [3]\\nlayers: [relu]\\n")
+        >>> graph = cnnspec.load("cnnspec: 1\nname: tiny\ninput: [3]\nlayers: [relu]\n")
         >>> graph.nodes
         (Node('relu1', relu, (3,)),)
     """

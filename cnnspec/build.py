@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from cnnspec.diagnostics import Diagnostic, Label, did_you_mean
+from cnnspec import graph as limits
+from cnnspec.build_outputs import input_path, report_unused, resolve_outputs, resolve_training
+from cnnspec.diagnostics import Diagnostic, Label
 from cnnspec.document import Path
-from cnnspec.graph import MOST_ELEMENTS, Graph, Input, Node, Origin, Output, Scope, Value
+from cnnspec.faults import Faults, quoted
+from cnnspec.graph import Graph, Input, Node, Origin, Scope, Value
 from cnnspec.ops.base import Inferred, Op, Reject, Shape, show
-from cnnspec.schema import Faults, Layer, Spec, quoted, training_of
-from cnnspec.training import Loss, Training
+from cnnspec.spec import Layer, Spec
+from cnnspec.wires import UNKNOWN, Known, Names, Unknown, give_name, look_up, name_label, own_names
 
 SHAPE_TABLE_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A graph, and the warnings found on the way."""
+    """A graph, and the warnings found on the way, in the order of the text."""
 
     graph: Graph
     warnings: tuple[Diagnostic, ...] = ()
@@ -33,323 +35,169 @@ def build(spec: Spec) -> Built:
     return _Builder(spec).build()
 
 
-class _Unknown:
-    """Stands for a value whose layer has a fault, so that its readers report nothing more."""
-
-
-UNKNOWN = _Unknown()
-Known = Value | _Unknown
-
-
-@dataclass(slots=True)
-class _Names:
-    """The names of one scope: what each stands for, and where it was given."""
-
-    values: dict[str, Known] = field(default_factory=dict)
-    layers: dict[str, Layer] = field(default_factory=dict)
-    scopes: dict[str, Scope] = field(default_factory=dict)
-    later: dict[str, Layer] = field(default_factory=dict)
-
-
 class _Builder:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.document = spec.document
         self.faults = Faults(spec.document)
         self.rows: list[tuple[str, str, Shape]] = []
-        self.read: set[str] = set()
         self.layer_of: dict[str, Layer] = {}
 
     def build(self) -> Built:
         inputs = tuple(self._input(name, shape) for name, shape in self.spec.inputs)
-        names = _Names()
-        for entry in inputs:
-            names.values[entry.name] = entry
+        names = Names(inputs=tuple(entry.name for entry in inputs))
+        names.values.update((entry.name, entry) for entry in inputs)
         only = inputs[0] if len(inputs) == 1 else None
+        if only is not None:
+            names.values["input"] = only
+        self._count()
         children, last = self._layers(self.spec.layers, "", names, only, sequence=False)
-        outputs = self._outputs(names, last)
-        training = self._training(outputs)
-        if not any(d.severity == "error" for d in self.faults.found):
-            self._unused(inputs, children, outputs)
-        self.faults.raise_any()
+        outputs = resolve_outputs(self.spec, self.faults, names, last)
         root = Scope(
             path="",
             kind="network",
             block=None,
             arguments=(),
-            inputs=tuple((i.name, i) for i in inputs),
-            outputs=tuple((o.name, o.value) for o in outputs),
-            children=tuple(children),
+            inputs=tuple((entry.name, entry) for entry in inputs),
+            outputs=tuple((output.name, output.value) for output in outputs),
+            children=children,
         )
-        graph = Graph(self.spec.name, inputs, tuple(outputs), root, training, self.spec.seed)
-        self._null_gradients(graph)
+        if not self.faults.errors:  # else what is missing may be what would have read a layer
+            nodes = root.nodes()
+            report_unused(self.faults, inputs, nodes, outputs, lambda n: self.layer_of[n.id])
+        training = resolve_training(self.spec, self.faults, outputs)
+        self.faults.raise_any()
+        graph = Graph(self.spec.name, inputs, outputs, root, training, self.spec.seed)
+        self._warn_of_null_gradients(graph)
         graph.verify()
-        return Built(graph, tuple(self.faults.found))
+        return Built(graph, tuple(self.faults.sorted()))
 
-    # --- inputs and outputs --------------------------------------------------------------------
+    def _count(self) -> None:
+        """Refuse more layers than a graph may have, before any is built."""
+        stack, count = list(self.spec.layers), 0
+        while stack:
+            layer = stack.pop()
+            count += layer.op is not None
+            stack.extend(layer.layers)
+        if count > limits.MOST_NODES:
+            self.faults.add(
+                "too-many-layers",
+                ("layers",),
+                f"the network has {count:,} layers, above the limit of {limits.MOST_NODES:,}",
+                key=True,
+            )
+            self.faults.raise_any()
 
     def _input(self, name: str, shape: Shape) -> Input:
-        named = isinstance(self.document.value, dict) and isinstance(
-            self.document.value.get("input"), dict
-        )
-        path: Path = ("input", name) if named else ("input",)
-        self._limit(math.prod(shape), f"input `{name}`", show(shape), path)
+        path = input_path(self.faults, Input(name, shape))
+        self._limit(math.prod(shape), f"input `{name}`", shape, path)
         self.rows.append((name, "input", shape))
         return Input(name, shape, Origin(self.document.span(path)))
 
-    def _outputs(self, names: _Names, last: Known | None) -> list[Output]:
-        if self.spec.outputs is None:
-            return [] if last is None or isinstance(last, _Unknown) else [Output("output", last)]
-        found = []
-        for entry in self.spec.outputs:
-            value = self._lookup(entry.layer, names, entry.path)
-            if isinstance(value, Input):
-                self.faults.add(
-                    lambda at: Diagnostic(
-                        "output-is-input", "an output is the value of a layer", at
-                    ),
-                    entry.path,
-                )
-            elif not isinstance(value, _Unknown):
-                found.append(Output(entry.name, value))
-        return found
-
-    def _training(self, outputs: list[Output]) -> Training | None:
-        section = self.spec.train
-        if section is None or not outputs:
-            return None
-        path: Path = ("train", "loss")
-        names = [o.name for o in outputs]
-        losses: Mapping[str, Loss]
-        if isinstance(section.loss, Loss):
-            if len(names) > 1:
-                self.faults.add(
-                    lambda at: Diagnostic(
-                        "loss-per-output",
-                        f"the network has {len(names)} outputs, and `loss` is for one",
-                        at,
-                        help="give a mapping: "
-                        + ", ".join(f"`{n}: {section.loss.key}`" for n in names),  # type: ignore[union-attr]
-                    ),
-                    path,
-                )
-                return None
-            losses = {names[0]: section.loss}
-        else:
-            for name in section.loss:
-                if name not in names:
-                    self.faults.add(
-                        lambda at, name=name: Diagnostic(
-                            "unknown-output",
-                            f"there is no output {quoted(name)}",
-                            at,
-                            help=did_you_mean(name, names),
-                        ),
-                        (*path, name),
-                        key=True,
-                    )
-            missing = [n for n in names if n not in section.loss]
-            if missing:
-                self.faults.add(
-                    lambda at: Diagnostic(
-                        "loss-per-output",
-                        "there is no loss for " + ", ".join(f"output `{n}`" for n in missing),
-                        at,
-                    ),
-                    path,
-                    key=True,
-                )
-                return None
-            losses = {name: section.loss[name] for name in names}
-        return training_of(section, losses)
-
-    # --- layers --------------------------------------------------------------------------------
+    # --- a scope -------------------------------------------------------------------------------
 
     def _layers(
         self,
         layers: tuple[Layer, ...],
         prefix: str,
-        names: _Names,
+        names: Names,
         only: Known | None,
         *,
         sequence: bool,
-    ) -> tuple[list[Node[Op] | Scope], Known | None]:
-        """Build the layers of one scope; returns its children and the last value."""
-        given = self._own_names(layers, names, sequence=sequence)
+    ) -> tuple[tuple[Node[Op] | Scope, ...], Known | None]:
+        """Build the layers of one scope; returns its children and the last value.
+
+        Args:
+            layers: of the scope.
+            prefix: of its layers' full names.
+            names: of the scope, its inputs given.
+            only: its only input, None where it has several.
+            sequence: whether it is one, where nothing can be wired.
+        """
+        given = own_names(layers, sequence=sequence)
         for layer, name in zip(layers, given, strict=True):
             names.later.setdefault(name, layer)
         children: list[Node[Op] | Scope] = []
-        previous: Known | None = only
-        if only is not None and "input" not in names.values:
-            names.values["input"] = only
+        value: Known | None = only
         for layer, name in zip(layers, given, strict=True):
             path = f"{prefix}{name}"
-            sources = self._sources(layer, names, previous, sequence=sequence)
+            sources = self._sources(layer, names, value, sequence=sequence)
+            child: Node[Op] | Scope | None
             if layer.op is None:
                 value, child = self._sequence(layer, path, sources)
             else:
-                value = self._node(layer, path, sources, names, sequence=sequence)
-                child = value if isinstance(value, Node) else None
+                node = self._node(layer, layer.op, path, sources, names, sequence=sequence)
+                value, child = (UNKNOWN, None) if node is None else (node, node)
             if child is not None:
                 children.append(child)
-            previous = value
-            if name in names.layers or (name in names.values and name != "input"):
-                self._duplicate(layer, name, names)
-            else:
-                names.values[name] = value
-                names.layers[name] = layer
-        return children, previous
-
-    def _own_names(self, layers: tuple[Layer, ...], names: _Names, *, sequence: bool) -> list[str]:
-        ordinals: dict[str, int] = {}
-        found = []
-        for position, layer in enumerate(layers):
-            if layer.name is not None:
-                found.append(layer.name)
-            elif sequence:
-                found.append(str(position))
-            else:
-                ordinals[layer.key] = ordinals.get(layer.key, 0) + 1
-                found.append(f"{layer.key}{ordinals[layer.key]}")
-        return found
-
-    def _duplicate(self, layer: Layer, name: str, names: _Names) -> None:
-        other = names.layers.get(name)
-        where = self._name_path(layer)
-        if other is None:
-            self.faults.add(
-                lambda at: Diagnostic("duplicate-name", f"`{name}` is the name of an input", at),
-                where,
-            )
-            return
-        first = Label(self.document.span(self._name_path(other)), "first given here")
-        ordinal = "" if layer.name and other.name else " (an unnamed layer is its op and ordinal)"
-        self.faults.add(
-            lambda at: Diagnostic(
-                "duplicate-name",
-                f"two layers of this scope are called `{name}`{ordinal}",
-                at,
-                secondary=(first,),
-            ),
-            where,
-        )
-
-    def _name_path(self, layer: Layer) -> Path:
-        return (*layer.fields, "name") if layer.name is not None else layer.path
+            give_name(self.faults, names, layer, name, value)
+        return tuple(children), value
 
     def _sources(
-        self, layer: Layer, names: _Names, previous: Known | None, *, sequence: bool
+        self, layer: Layer, names: Names, above: Known | None, *, sequence: bool
     ) -> tuple[Known, ...]:
+        """The inputs of a layer: what `from` names, or the layer above."""
         path: Path = (*layer.fields, "from")
-        if layer.sources is not None:
-            if sequence:
-                self.faults.add(
-                    lambda at: Diagnostic(
-                        "from-in-sequence",
-                        "a layer inside a `sequence` cannot say where its input comes from",
-                        at,
-                        help="a sequence is a chain; take the layer out of it",
-                    ),
-                    path,
-                    key=True,
-                )
-                return (UNKNOWN,)
-            several = isinstance(self._written(path), tuple)
-            return tuple(
-                self._lookup(name, names, (*path, i) if several else path)
-                for i, name in enumerate(layer.sources)
-            )
-        if isinstance(self._written(layer.fields), dict) and "from" in self._written(layer.fields):  # type: ignore[operator]
-            return (UNKNOWN,)  # its form was wrong, and has been reported
-        if previous is None:
-            inputs = ", ".join(f"`{name}`" for name, _ in self.spec.inputs)
+        if layer.sources is None:
+            if above is not None:
+                return (above,)
             self.faults.add(
-                lambda at: Diagnostic(
-                    "from-required",
-                    "the first layer has to say where its input comes from, "
-                    "as the network has several inputs",
-                    at,
-                    help=f"give `from:` one of {inputs}",
-                ),
-                layer.path,
+                "from-required",
+                layer.fields,
+                "the first layer has to say where its input comes from, "
+                "as the network has several inputs",
+                help="give `from:` one of " + ", ".join(f"`{name}`" for name in names.inputs),
+                key=True,
             )
             return (UNKNOWN,)
-        return (previous,)
+        if sequence:
+            self.faults.add(
+                "from-in-sequence",
+                path,
+                "a layer inside a `sequence` cannot say where its input comes from",
+                help="a sequence is a chain; take the layer out of it",
+                key=True,
+            )
+            return (UNKNOWN,)
+        several = isinstance(self._written(layer).get("from"), tuple)
+        return tuple(
+            look_up(self.faults, names, name, (*path, i) if several else path, reader=layer)
+            for i, name in enumerate(layer.sources)
+        )
 
-    def _written(self, path: Path) -> object:
+    def _written(self, layer: Layer) -> dict[str, object]:
+        """The fields of a layer as they stand in the document."""
         value: object = self.document.value
-        for part in path:
+        for part in layer.fields:
             if isinstance(value, dict):
                 value = value.get(str(part))
-            elif isinstance(value, tuple) and isinstance(part, int):
-                value = value[part]
-            else:
-                return None
-        return value
-
-    def _lookup(self, name: str, names: _Names, path: Path) -> Known:
-        if name in names.values:
-            value = names.values[name]
-            if not isinstance(value, _Unknown):
-                self.read.add(value.id)
-            return value
-        if name in names.later:
-            later = Label(self.document.span(self._name_path(names.later[name])), "it comes here")
-            self.faults.add(
-                lambda at: Diagnostic(
-                    "later-name",
-                    f"`{name}` comes later; a layer reads layers above it",
-                    at,
-                    secondary=(later,),
-                ),
-                path,
-            )
-        elif name == "input":
-            self.faults.add(
-                lambda at: Diagnostic(
-                    "unknown-name",
-                    "`input` is a scope's only input, and this one has several",
-                    at,
-                    help="there is " + ", ".join(f"`{n}`" for n, _ in self.spec.inputs),
-                ),
-                path,
-            )
-        else:
-            self.faults.add(
-                lambda at: Diagnostic(
-                    "unknown-name",
-                    f"there is no layer {quoted(name)} above",
-                    at,
-                    help=did_you_mean(name, list(names.values)),
-                ),
-                path,
-            )
-        return UNKNOWN
-
-    # --- one layer -----------------------------------------------------------------------------
+            elif isinstance(value, tuple):
+                value = value[int(part)]
+            else:  # the layer is a bare word
+                return {}
+        return value if isinstance(value, dict) else {}
 
     def _sequence(
         self, layer: Layer, path: str, sources: tuple[Known, ...]
     ) -> tuple[Known, Scope | None]:
         if layer.share is not None:
             self.faults.add(
-                lambda at: Diagnostic(
-                    "cannot-share", "a sequence has no parameters of its own to share", at
-                ),
+                "cannot-share",
                 (*layer.fields, "share"),
+                "a sequence has no parameters of its own to share",
+                help="share its layers, outside of a sequence",
                 key=True,
             )
         if len(sources) != 1:
             self.faults.add(
-                lambda at: Diagnostic(
-                    "wrong-arity", f"a sequence has one input, and `from` names {len(sources)}", at
-                ),
+                "wrong-arity",
                 (*layer.fields, "from"),
+                f"a sequence has one input, and `from` names {len(sources)}",
             )
             return UNKNOWN, None
-        source = sources[0]
-        children, last = self._layers(layer.layers, f"{path}.", _Names(), source, sequence=True)
-        if last is None or isinstance(last, _Unknown) or isinstance(source, _Unknown):
+        (source,) = sources
+        children, last = self._layers(layer.layers, f"{path}.", Names(), source, sequence=True)
+        if last is None or isinstance(last, Unknown) or isinstance(source, Unknown):
             return UNKNOWN, None
         if not self._expected(layer, path, last.shape):
             return UNKNOWN, None
@@ -360,46 +208,50 @@ class _Builder:
             arguments=(),
             inputs=(("input", source),),
             outputs=(("output", last),),
-            children=tuple(children),
+            children=children,
             origin=self._origin(layer),
         )
         return last, scope
 
+    # --- one layer -----------------------------------------------------------------------------
+
     def _node(
         self,
         layer: Layer,
+        op: Op,
         path: str,
         sources: tuple[Known, ...],
-        names: _Names,
+        names: Names,
         *,
         sequence: bool,
-    ) -> Known:
-        op = layer.op
-        if op is None:
-            return UNKNOWN
+    ) -> Node[Op] | None:
         least, most = op.arity
-        if not least <= len(sources) and (most is None or len(sources) <= most):
-            self._arity(layer, op, len(sources))
-            return UNKNOWN
-        if most is not None and len(sources) > most:
-            self._arity(layer, op, len(sources))
-            return UNKNOWN
-        inputs = [value for value in sources if not isinstance(value, _Unknown)]
+        if len(sources) < least or (most is not None and len(sources) > most):
+            self._arity(layer, op, len(sources), sequence=sequence)
+            return None
+        inputs = [value for value in sources if not isinstance(value, Unknown)]
         if len(inputs) < len(sources):
-            self._share(layer, names, None, sequence=sequence)
-            return UNKNOWN
+            if layer.share is not None and not sequence:  # a wrong name there is another fault
+                look_up(self.faults, names, layer.share, (*layer.fields, "share"), reader=layer)
+            return None
         try:
             inferred = op.infer(*(value.shape for value in inputs))
         except Reject as reject:
             self._reject(layer, reject, inputs)
-            return UNKNOWN
+            return None
         for warning in inferred.warnings:
-            self._reject(layer, warning, inputs, warn=True)
+            where, key = self._field(layer, warning.field)
+            self.faults.add(
+                "unread", where, warning.message, help=warning.help, key=key, severity="warning"
+            )
         fine = self._limits(layer, path, inferred)
         fine &= self._expected(layer, path, inferred.shape)
-        owner = self._share(layer, names, inferred, sequence=sequence)
-        if not fine or isinstance(owner, _Unknown):
-            return UNKNOWN
+        owner = None
+        if layer.share is not None:
+            owner = self._owner(layer, layer.share, names, inferred, sequence=sequence)
+            fine &= owner is not None
+        if not fine:
+            return None
         node = Node(
             id=path,
             op=op,
@@ -413,56 +265,52 @@ class _Builder:
         self.layer_of[path] = layer
         return node
 
-    def _arity(self, layer: Layer, op: Op, count: int) -> None:
+    def _arity(self, layer: Layer, op: Op, count: int, *, sequence: bool) -> None:
         least, most = op.arity
-        wanted = f"{least} or more" if most is None else str(least)
-        inputs = "input" if wanted == "1" else "inputs"
+        wanted = f"{least} or more inputs" if most is None else f"{least} inputs"
         given = layer.sources is not None
+        if sequence:
+            help = "a sequence is a chain; take the layer out of it"
+        elif least > 1:
+            help = "name them: `from: [first, second]`"
+        else:
+            help = ""
         self.faults.add(
-            lambda at: Diagnostic(
-                "wrong-arity",
-                f"`{op.key}` takes {wanted} {inputs}, and this one has {count}",
-                at,
-                help="" if given and least == 1 else "name them: `from: [first, second]`",
-            ),
-            (*layer.fields, "from") if given else layer.path,
+            "wrong-arity",
+            (*layer.fields, "from") if given else layer.fields,
+            f"`{op.key}` takes {'1 input' if wanted == '1 inputs' else wanted}, "
+            f"and this one has {count}",
+            help=help,
+            key=not given,
         )
 
     def _origin(self, layer: Layer) -> Origin:
-        span = self.document.span(layer.path)
-        written = self._written(layer.fields)
-        fields = {}
-        if isinstance(written, dict):
-            fields = {name: self.document.span((*layer.fields, name)) for name in written}
-        return Origin(span, fields)
+        fields = {name: self.document.span((*layer.fields, name)) for name in self._written(layer)}
+        return Origin(self.document.span(layer.path), fields)
 
-    def _reject(
-        self, layer: Layer, reject: Reject, inputs: list[Value], *, warn: bool = False
-    ) -> None:
-        written = self._written(layer.fields)
-        path = layer.path
-        if reject.field is not None and isinstance(written, dict) and reject.field in written:
-            path = (*layer.fields, reject.field)
-        notes = () if warn else (self._table(),)
-        secondary = []
-        if len(inputs) > 1 and not warn:
-            for value in inputs:
-                if value.origin is not None:
-                    remark = f"`{value.id}` is {show(value.shape)}"
-                    secondary.append(Label(value.origin.span, remark))
-        code = "unread" if warn else "shape-mismatch"
+    def _field(self, layer: Layer, field: str | None) -> tuple[Path, bool]:
+        """The path of a field's value; where it is not written, that of the op, as a key."""
+        if field is not None and field in self._written(layer):
+            return (*layer.fields, field), False
+        return layer.fields, True
+
+    def _reject(self, layer: Layer, reject: Reject, inputs: list[Value]) -> None:
+        path, key = self._field(layer, reject.field)
+        secondary: tuple[Label, ...] = ()
+        if len(inputs) > 1:
+            secondary = tuple(
+                Label(value.origin.span, f"`{value.id}` is {show(value.shape)}")
+                for value in inputs
+                if value.origin is not None
+            )
         self.faults.add(
-            lambda at: Diagnostic(
-                code,
-                reject.message,
-                at,
-                secondary=tuple(secondary),
-                notes=notes,
-                help=reject.help,
-                severity="warning" if warn else "error",
-            ),
+            "shape-mismatch",
             path,
-            key=path == layer.path,
+            reject.message,
+            help=reject.help,
+            key=key,
+            secondary=secondary,
+            notes=(self._table(),),
         )
 
     def _table(self) -> str:
@@ -474,133 +322,93 @@ class _Builder:
             lines.insert(0, f"... {len(self.rows) - len(rows)} more")
         return "shapes up to here:\n" + "\n".join(lines)
 
-    def _limit(self, elements: int, what: str, shape: str, path: Path) -> bool:
-        if elements <= MOST_ELEMENTS:
+    def _limit(
+        self, elements: int, what: str, shape: Shape, path: Path, *, key: bool = False
+    ) -> bool:
+        if elements <= limits.MOST_ELEMENTS:
             return True
         self.faults.add(
-            lambda at: Diagnostic(
-                "too-large",
-                f"{what} has {elements:,} elements ({shape}), above the limit of {MOST_ELEMENTS:,}",
-                at,
-            ),
+            "too-large",
             path,
+            f"{what} has {elements:,} elements ({show(shape)}), "
+            f"above the limit of {limits.MOST_ELEMENTS:,}",
+            key=key,
         )
         return False
 
     def _limits(self, layer: Layer, path: str, inferred: Inferred) -> bool:
-        fine = self._limit(
-            math.prod(inferred.shape), f"the output of `{path}`", show(inferred.shape), layer.path
-        )
+        shape, at = inferred.shape, layer.fields
+        fine = self._limit(math.prod(shape), f"the output of `{path}`", shape, at, key=True)
         for param in inferred.params:
-            what = f"`{path}.{param.name}`"
-            fine &= self._limit(param.size, what, show(param.shape), layer.path)
+            fine &= self._limit(param.size, f"`{path}.{param.name}`", param.shape, at, key=True)
         return fine
 
     def _expected(self, layer: Layer, path: str, shape: Shape) -> bool:
-        if layer.expect is None or layer.expect == shape:
+        expect = layer.expect
+        if expect is None or expect == shape:
             return True
         self.faults.add(
-            lambda at: Diagnostic(
-                "unexpected-shape",
-                f"the output of `{path}` is {show(shape)}, and {show(layer.expect or ())} is expected",
-                at,
-                notes=(self._table(),),
-            ),
+            "unexpected-shape",
             (*layer.fields, "expect"),
+            f"the output of `{path}` is {show(shape)}, and {show(expect)} is expected",
+            notes=(self._table(),),
         )
         return False
 
-    def _share(
-        self, layer: Layer, names: _Names, inferred: Inferred | None, *, sequence: bool
-    ) -> Node[Op] | _Unknown | None:
-        if layer.share is None:
-            return None
+    # --- sharing -------------------------------------------------------------------------------
+
+    def _owner(
+        self, layer: Layer, name: str, names: Names, inferred: Inferred, *, sequence: bool
+    ) -> Node[Op] | None:
+        """The node whose parameters a layer shares, None with a fault."""
         path: Path = (*layer.fields, "share")
         if sequence:
             self.faults.add(
-                lambda at: Diagnostic(
-                    "cannot-share",
-                    "a layer inside a `sequence` cannot share: it would get two state-dict keys",
-                    at,
-                    help="take the layer out of the sequence",
-                ),
+                "cannot-share",
                 path,
+                "a layer inside a `sequence` cannot share: it would get two state-dict keys",
+                help="take the layer out of the sequence",
                 key=True,
             )
-            return UNKNOWN
-        target = self._lookup(layer.share, names, path)
-        if not isinstance(target, Node) or inferred is None:
-            if isinstance(target, Input):
-                self._cannot_share(path, f"`{layer.share}` is an input")
-            return UNKNOWN
-        named = names.layers.get(layer.share)
-        if named is None or named.op is None:
-            self._cannot_share(path, f"`{layer.share}` is not a single layer")
+            return None
+        target = look_up(self.faults, names, name, path, reader=layer)
+        if isinstance(target, Unknown):
+            return None
+        other = names.layers.get(name)
+        if other is None or isinstance(target, Input):
+            self._cannot_share(path, f"{quoted(name)} is an input")
+        elif other.op is None:
+            self._cannot_share(path, f"{quoted(name)} is a sequence, and no single layer", other)
         elif target.op != layer.op:
-            self._cannot_share(
-                path,
-                f"`{layer.share}` is another op or has other fields",
-                Label(self.document.span(named.path), "this one"),
-            )
+            self._cannot_share(path, f"{quoted(name)} is another op or has other fields", other)
         elif not inferred.params:
             self._cannot_share(path, f"`{target.op.key}` has no parameters to share")
         elif [p.shape for p in target.params] != [p.shape for p in inferred.params]:
             own = ", ".join(f"{p.name} {show(p.shape)}" for p in inferred.params)
             others = ", ".join(f"{p.name} {show(p.shape)}" for p in target.params)
-            self._cannot_share(path, f"`{layer.share}` has {others}, and this layer needs {own}")
+            message = f"{quoted(name)} has {others}, and this layer needs {own}"
+            self._cannot_share(path, message, other)
         else:
             return target if target.owner is None else target.owner
-        return UNKNOWN
+        return None
 
-    def _cannot_share(self, path: Path, message: str, *secondary: Label) -> None:
-        self.faults.add(
-            lambda at: Diagnostic("cannot-share", message, at, secondary=secondary), path
-        )
+    def _cannot_share(self, path: Path, message: str, other: Layer | None = None) -> None:
+        secondary = () if other is None else (name_label(self.faults, other, "this one"),)
+        self.faults.add("cannot-share", path, message, secondary=secondary)
 
     # --- the whole graph -----------------------------------------------------------------------
 
-    def _unused(
-        self, inputs: tuple[Input, ...], children: list[Node[Op] | Scope], outputs: list[Output]
-    ) -> None:
-        """Report values that nothing reads, so that one message is given for a dead branch."""
-        scope = Scope("", "network", None, (), (), (), tuple(children))
-        nodes = list(scope.nodes())
-        read = {value.id for node in nodes for value in node.inputs}
-        read |= {output.value.id for output in outputs}
-        for node in nodes:
-            if node.id not in read:
-                layer = self.layer_of[node.id]
-                self.faults.add(
-                    lambda at, node=node: Diagnostic(
-                        "unused-layer",
-                        f"`{node.id}` reaches no output",
-                        at,
-                        help="read it with `from:`, name it in `outputs:`, or take it out",
-                    ),
-                    layer.path,
-                    key=True,
-                )
-        for entry in inputs:
-            if entry.id not in read and entry.origin is not None:
-                label = Label(entry.origin.span)
-                self.faults.found.append(
-                    Diagnostic("unused-input", f"input `{entry.name}` reaches no output", label)
-                )
-
-    def _null_gradients(self, graph: Graph) -> None:
+    def _warn_of_null_gradients(self, graph: Graph) -> None:
         for name in sorted(graph.null_gradients()):
             id = name.rpartition(".")[0]
             layer = self.layer_of[id]
             self.faults.add(
-                lambda at, id=id: Diagnostic(
-                    "bias-before-norm",
-                    f"the bias of `{id}` has no effect: the batch norm behind it takes it away",
-                    at,
-                    help="`bias: false`",
-                    severity="warning",
-                ),
-                layer.path,
+                "bias-before-norm",
+                layer.fields,
+                f"the bias of `{id}` has no effect: the batch norm behind it takes it away",
+                help="`bias: false`" if "bias" in type(layer.op).model_fields else "",  # type: ignore[union-attr]
                 key=True,
+                severity="warning",
             )
 
 

@@ -1,4 +1,4 @@
-"""Collects the diagnostics of one phase over one document, and quotes what stands in it."""
+"""Collects the diagnostics of one phase over one document."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from cnnspec.diagnostics import Diagnostic, Label, Severity, SpecError
 from cnnspec.document import Document, Path
+from cnnspec.quote import quoted, shown
+
+__all__ = ["MOST_FAULTS", "Faults", "quoted", "shown"]
 
 MOST_FAULTS = 100
 """After so many errors a phase ends: nobody reads more, and each may cost a search for a name."""
@@ -63,14 +66,3 @@ class Faults:
 def _place(diagnostic: Diagnostic) -> tuple[int, int]:
     label = diagnostic.primary
     return (0, 0) if label is None else (label.span.line, label.span.column)
-
-
-def shown(text: str, most: int = 40) -> str:
-    """Text from a spec, cut to a length that fits into a message."""
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def quoted(text: str) -> str:
-    """Text from a spec in backticks, or as a literal where it is not plain."""
-    plain = text.isascii() and text.isprintable() and "`" not in text and text
-    return f"`{shown(text)}`" if plain else ascii(shown(text))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 
 from cnnspec.diagnostics import Diagnostic, SetupError
@@ -37,6 +36,8 @@ def write_bytes(path: StrPath, data: bytes, *, force: bool = False) -> None:
         SetupError: the file exists and `force` is not given, or the system refuses.
     """
     name = os.fspath(path)
+    if not name:
+        raise SetupError(Diagnostic("file-unwritable", "the name of the file to write is empty"))
     refuse_existing(name, force=force)
     try:
         if _is_special(name):
@@ -146,7 +147,7 @@ def _is_special(name: str) -> bool:
 def _replace(target: str, data: bytes) -> None:
     """Write a neighbour and move it into place, which the file system does in one step."""
     # A short name of its own: the target's may already be as long as the system allows.
-    neighbour = os.path.join(os.path.dirname(target), f".cnnspec-{secrets.token_hex(8)}.tmp")
+    neighbour = os.path.join(os.path.dirname(target), f".cnnspec-{os.urandom(8).hex()}.tmp")
     try:
         # `tempfile` would make it private; like any new file, it gets what the umask leaves.
         descriptor = os.open(neighbour, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

@@ -9,7 +9,11 @@ from __future__ import annotations
 import keyword
 import re
 
+MOST_CHARACTERS = 64
 PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+MEANT = frozenset(("index", "count", "input"))
+"""Names that a spec gives a meaning itself."""
 
 MODULE_ATTRIBUTES = frozenset(
     # Public attributes of torch.nn.Module; a test holds this list against the installed torch.
@@ -37,18 +41,24 @@ EMITTED_ATTRIBUTES = frozenset(
 RESERVED = MODULE_ATTRIBUTES | EMITTED_ATTRIBUTES
 
 
-def fault(name: str) -> str | None:
-    """Why this name cannot be given, or None."""
+def fault(name: str, *, attribute: bool = True) -> str | None:
+    """Why this name cannot be given, or None.
+
+    Args:
+        name: as written.
+        attribute: whether it becomes an attribute of an emitted class, as names of layers do;
+            those of inputs, outputs and networks do not.
+    """
     if not PATTERN.fullmatch(name):
         if not name:
             return "a name is not empty"
-        if len(name) > 64:
-            return "a name has at most 64 characters"
+        if len(name) > MOST_CHARACTERS:
+            return f"a name has at most {MOST_CHARACTERS} characters"
         return "a name starts with a letter, and has only ASCII letters, digits and underscores"
     if keyword.iskeyword(name):
         return "it is a Python keyword"
-    if name in ("index", "count", "input"):
+    if name in MEANT:
         return "it has a meaning of its own in a spec"
-    if name in RESERVED:
+    if attribute and name in RESERVED:
         return "emitted classes already have an attribute of this name"
     return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cnnspec.ops.fields import Finite
 
@@ -57,6 +58,14 @@ class Sgd(Optimizer):
     dampening: Annotated[Finite, Field(ge=0)] = 0.0
     nesterov: bool = False
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            raise PydanticCustomError(
+                "nesterov", "`nesterov` needs a `momentum` above 0, and no `dampening`"
+            )
+        return self
+
 
 class Adam(Optimizer):
     """p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)."""
@@ -98,7 +107,7 @@ class Training:
 
     losses: Mapping[str, Loss]
     optimizer: Optimizer
-    schedule: Schedule = Constant()
+    schedule: Schedule = field(default_factory=Constant)
     batch: int = 32
     epochs: int = 1
 

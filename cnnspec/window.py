@@ -49,18 +49,39 @@ class Window:
         for axis, (n, o) in enumerate(zip(size, self.output(size), strict=True)):
             k, s, d = self.kernel[axis], self.stride[axis], self.dilation[axis]
             before = self.pads[axis][0]
-            if before >= (k - 1) * d + 1 or (o - 1) * s - before >= n:
+            if before > (k - 1) * d or (o - 1) * s - before >= n:
                 return axis
-            for start in range(-before, 0, s):
-                first = -(start // d)  # rounded up: the first tap on or after element 0
-                if first >= k or start + first * d >= n:
-                    return axis
+            # A window that starts before the data reads element (start mod d) first, which has
+            # to be a real one; windows are counted, as there may be very many.
+            early = min(o, -(-before // s))
+            if d > n and _residues(early, s, -before, d, n):
+                return axis
         return None
 
     @property
     def symmetric(self) -> bool:
         """Whether both sides of every axis are padded alike."""
         return all(before == after for before, after in self.pads)
+
+
+def _residues(count: int, step: int, start: int, modulus: int, least: int) -> int:
+    """How many of start, start + step, ... (count terms) are at least `least` modulo `modulus`."""
+    shifted = _floor_sum(count, modulus, step, start + modulus - least)
+    return shifted - _floor_sum(count, modulus, step, start)
+
+
+def _floor_sum(count: int, m: int, a: int, b: int) -> int:
+    """Sum over i < count of floor((a * i + b) / m), in logarithmic time."""
+    total = 0
+    while count > 0:
+        total += count * (count - 1) // 2 * (a // m) + count * (b // m)
+        a, b = a % m, b % m
+        top = a * count + b
+        if top < m:
+            break
+        # Count the lattice points under the line along the other axis.
+        count, b, m, a = top // m, top % m, a, m
+    return total
 
 
 def output_size(n: int, extent: int, stride: int, before: int, after: int) -> int:

@@ -165,6 +165,19 @@ class Gradients:
     loss: float | None = None
 
 
+@dataclass(slots=True)
+class Evaluation:
+    """What a loss says about a batch; batches are put together by adding sums and weights.
+
+    Attributes:
+        outputs: what each loss reads: the output, or what goes into its final softmax.
+        losses: the sum of each output's loss over the batch, and its weight.
+    """
+
+    outputs: dict[str, Array]
+    losses: dict[str, tuple[float, float]]
+
+
 class Session(Protocol):
     """A live model made of emitted text; NumPy in and out, canonical names and layouts."""
 
@@ -190,6 +203,16 @@ class Session(Protocol):
     ) -> Gradients:
         """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
 
+    def evaluate(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),
+    ) -> Evaluation:
+        """The file's own `loss_sum`, without gradients; training mode moves the statistics."""
+
     def step(
         self,
         inputs: Mapping[str, Array],
@@ -202,6 +225,18 @@ class Session(Protocol):
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
+
+    def learning_rates(self, count: int, updates_per_epoch: int) -> list[float]:
+        """The file's own learning rates of the first `count` updates."""
+
+    def reset(self) -> None:
+        """Forget the optimizer's state."""
+
+    def trains(self) -> bool:
+        """Whether the file has the training functions."""
+
+    def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
+        """The output of every named part of the live model, by its path; for files without taps."""
 
     def trace(
         self,

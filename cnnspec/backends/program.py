@@ -12,8 +12,10 @@ import linecache
 import sys
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from cnnspec.backends.base import Place
+from cnnspec.diagnostics import DataError, Diagnostic
 
 TAP, FEED = "__tap__", "__feed__"
 
@@ -192,3 +194,55 @@ class Program:
         """Take the module out of the tables again."""
         sys.modules.pop(self.name, None)
         linecache.cache.pop(self.filename, None)
+
+
+def own_program(path: str, title: str) -> Program:
+    """A file of the user's own, run as it is: unaudited, under its own name, beside its imports.
+
+    Raises:
+        DataError: it cannot be read, or is no Python.
+    """
+    import os
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        program = Program(text, title)
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as fault:
+        raise DataError(Diagnostic("bad-source", f"`{path}` cannot be run: {fault}")) from None
+    program.filename = os.path.abspath(path)
+    sys.path.insert(0, os.path.dirname(program.filename))
+    return program
+
+
+def run_own(program: Program, path: str) -> ModuleType:
+    """Run it; whatever it raises is told as its own fault.
+
+    Raises:
+        DataError: it raised.
+    """
+    try:
+        return program.run()
+    except Exception as fault:  # noqa: BLE001 - a program of the user's own may raise anything
+        kind = type(fault).__name__
+        raise DataError(
+            Diagnostic("bad-source", f"`{path}` raised {kind} while it was loaded: {fault}")
+        ) from None
+
+
+def own_entry(module: ModuleType, path: str, name: str) -> Any:
+    """The class or function of this name.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise DataError(
+            Diagnostic(
+                "bad-source",
+                f"`{path}` has no class or function `{name}`",
+                help="name one: `--source BACKEND=FILE:NAME`",
+            )
+        )
+    return found

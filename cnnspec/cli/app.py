@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -10,6 +13,7 @@ from cnnspec.version import __version__
 
 app = typer.Typer(
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -19,6 +23,21 @@ app = typer.Typer(
     Start with `cnnspec new net.yaml`, then `cnnspec summary net.yaml` and
     `cnnspec compile net.yaml --backend torch`.""",
 )
+
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def command(name: str) -> Callable[[CommandT], CommandT]:
+    """Add a command; its docstring is its help, and lines under `Examples:` stay as they are."""
+
+    def add(function: CommandT) -> CommandT:
+        # A line of its own with this character keeps a paragraph from being filled.
+        text = re.sub(r"(?m)^(?=Examples?:$)", "\b\n", inspect.getdoc(function) or "")
+        app.command(name, help=text)(function)
+        return function
+
+    return add
 
 
 def _version(wanted: bool) -> None:
@@ -42,7 +61,7 @@ SpecArgument = Annotated[
 ]
 SpecsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="SPEC...", help="YAML or JSON files.", show_default=False),
+    typer.Argument(metavar="SPEC", help="YAML or JSON files.", show_default=False),
 ]
 BackendOption = Annotated[
     str,
@@ -59,7 +78,6 @@ SeedOption = Annotated[
     typer.Option(
         "--seed",
         min=0,
-        max=2**63 - 1,
         metavar="N",
         help="Instead of the one of the spec.",
         show_default=False,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cnnspec.cli.app import ForceOption, SpecArgument, SpecsArgument, StrictOption, app
+from cnnspec.cli.app import ForceOption, SpecArgument, SpecsArgument, StrictOption, command
 from cnnspec.cli.terminal import out, report, say
 from cnnspec.diagnostics import Diagnostic, UserError
 
@@ -31,6 +32,7 @@ def read(path: str) -> Built:
 def load(path: str, *, strict: bool = False) -> Graph:
     """The graph of a file; warnings are printed, and under `strict` they end the command."""
     built = read(path)
+    gc.enable()  # see `cnnspec.__main__`
     if built.warnings:
         report(built.warnings)
         if strict:
@@ -38,9 +40,10 @@ def load(path: str, *, strict: bool = False) -> Graph:
     return built.graph
 
 
-@app.command()
+@command("validate")
 def validate(
     specs: SpecsArgument,
+    *,
     form: Annotated[
         Literal["full", "concise", "json"],
         typer.Option(
@@ -56,7 +59,6 @@ def validate(
     All faults of a phase are reported together, each with its place and, where there is one, what
     would mend it. No framework is needed.
 
-    \b
     Examples:
       cnnspec validate net.yaml
       cnnspec validate specs/*.yaml --strict
@@ -85,11 +87,15 @@ def validate(
     raise typer.Exit(status)
 
 
-@app.command()
-def summary(spec: SpecArgument, form: TableOption = "table", strict: StrictOption = False) -> None:
-    """Show every layer with its output shape, parameters and multiply-accumulates.
+@command("summary")
+def summary(
+    spec: SpecArgument, *, form: TableOption = "table", strict: StrictOption = False
+) -> None:
+    """Show each layer's output shape, parameters and work.
 
-    \b
+    The work is counted in multiply-accumulates (MACs) for one sample; only convolutions and dense
+    layers have any.
+
     Examples:
       cnnspec summary net.yaml
       cnnspec summary net.yaml --format markdown > net.md
@@ -100,7 +106,7 @@ def summary(spec: SpecArgument, form: TableOption = "table", strict: StrictOptio
     out(render_summary(summarize(load(spec, strict=strict)), form))
 
 
-@app.command()
+@command("explain")
 def explain(
     spec: SpecArgument,
     layer: Annotated[
@@ -110,11 +116,11 @@ def explain(
         ),
     ] = None,
 ) -> None:
-    """Show how each output size comes about: the formula with the numbers in it.
+    """Show how each output size comes about.
 
-    Also what is left unread at the borders, which paddings would fit, and the receptive field.
+    That is the formula with the numbers in it, what is left unread at the borders, which paddings
+    would fit, and the receptive field.
 
-    \b
     Examples:
       cnnspec explain net.yaml
       cnnspec explain net.yaml conv2
@@ -125,11 +131,12 @@ def explain(
     out(explained(load(spec), layer))
 
 
-@app.command()
+@command("expand")
 def expand(spec: SpecArgument) -> None:
-    """Print the spec with every default filled in and every name written out.
+    """Print the spec with every default filled in.
 
-    \b
+    Every name, input and field is written out; blocks are kept.
+
     Examples:
       cnnspec expand net.yaml
       cnnspec expand net.yaml > net.full.yaml
@@ -139,11 +146,10 @@ def expand(spec: SpecArgument) -> None:
     out(expanded(load(spec)).rstrip("\n"))
 
 
-@app.command()
+@command("ops")
 def ops(form: TableOption = "table") -> None:
     """List the ops, and which back end has them.
 
-    \b
     Examples:
       cnnspec ops
       cnnspec ops --format markdown
@@ -153,11 +159,12 @@ def ops(form: TableOption = "table") -> None:
     out(render_matrix(matrix(), form))
 
 
-@app.command()
+@command("schema")
 def schema() -> None:
-    """Print the JSON Schema of specs, for editors that complete and check while typing.
+    """Print the JSON Schema of specs, for editors.
 
-    \b
+    An editor that knows it completes and checks a spec while it is typed.
+
     Example:
       cnnspec schema > cnnspec.schema.json
       and as the first line of a spec:
@@ -170,19 +177,16 @@ def schema() -> None:
     out(json.dumps(json_schema(), indent=2))
 
 
-@app.command()
+@command("new")
 def new(
     file: Annotated[
         str | None,
-        typer.Argument(
-            metavar="FILE", help="By default the standard output.", show_default=False
-        ),
+        typer.Argument(metavar="FILE", help="By default the standard output.", show_default=False),
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a small spec with comments, to start from.
+    """Write a small spec with comments to start from.
 
-    \b
     Examples:
       cnnspec new net.yaml
       cnnspec new | less
@@ -205,13 +209,9 @@ def _printable(path: str) -> str:
 
 
 def _counts(graph: Graph) -> str:
-    weights = sum(param.size for param in graph.params().values() if not param.statistic)
+    weights = sum(param.size for param in graph.params().values())
     return f"{_plural(len(graph.nodes), 'layer')}, {_plural(weights, 'parameter')}"
 
 
 def _plural(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-    """The codes among diagnostics."""
-    return {diagnostic.code for diagnostic in diagnostics}

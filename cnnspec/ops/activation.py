@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cnnspec.ops.base import Inferred, Op, Param, Shape, op
+from cnnspec.ops.base import Inferred, Lengths, Op, Param, Shape, op
 from cnnspec.ops.fields import Finite
 from cnnspec.ops.initializer import Constant, Init
 
@@ -43,6 +44,10 @@ class Softmax(Activation):
 
     rounding: ClassVar[float] = 16.0
 
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """The channels, which it sums over both ways."""
+        return Lengths(output[0], output[0])
+
 
 @op("leaky_relu")
 class LeakyRelu(Activation):
@@ -71,6 +76,11 @@ class PRelu(Activation):
         count = shape[0] if self.parameters == "channel" else 1
         weight = Param("weight", (count,), "C", self.weight_init, True, False, count, count)
         return Inferred(shape, (weight,))
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """A weight's gradient sums over batch and positions, with one weight over channels too."""
+        positions = batch * math.prod(output)
+        return Lengths(1, 1, {"weight": positions})
 
 
 @op("elu")

@@ -10,14 +10,16 @@ from typing import ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from cnnspec.ops.initializer import Initializer, Ones, Zeros
+from cnnspec.window import Window
 
 Shape = tuple[int, ...]
 """Channels (or features), then space; the batch is implied."""
 
 SPATIAL_LETTERS = {0: "", 1: "W", 2: "HW", 3: "DHW"}
+AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
-class Reject(Exception):  # noqa: N818 - it is the answer of a shape rule, not a fault of ours
+class Reject(Exception):  # it is the answer of a shape rule, and no fault of ours
     """Why an op does not accept its inputs: the field at fault, the fault, what would mend it."""
 
     def __init__(self, field: str | None, message: str, help: str = "") -> None:
@@ -87,6 +89,7 @@ class Op(BaseModel):
         kinks: input values at which the derivative jumps.
         selects: whether it selects among inputs, so that ties matter.
         random: whether it draws random numbers in training.
+        whole: whether one element of the output depends on all of space.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
@@ -98,6 +101,7 @@ class Op(BaseModel):
     kinks: ClassVar[tuple[float, ...]] = ()
     selects: ClassVar[bool] = False
     random: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     def infer(self, *shapes: Shape) -> Inferred:
         """Output shape and parameters for these input shapes, or `Reject`; pure."""
@@ -106,6 +110,10 @@ class Op(BaseModel):
     def bound_to_size(self, shape: Shape) -> bool:
         """Whether the text written for this op is right for this input size only."""
         return False
+
+    def window(self, shape: Shape) -> Window | None:
+        """The window that slides over an input of this shape; None for ops that have none."""
+        return None
 
     def macs(self, inputs: tuple[Shape, ...], output: Shape) -> int:
         """Multiply-accumulates per sample; only convolutions and dense layers have any."""

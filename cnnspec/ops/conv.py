@@ -6,6 +6,7 @@ import math
 from typing import ClassVar, Literal
 
 from cnnspec.ops.base import (
+    AXIS_NAMES,
     SPATIAL_LETTERS,
     Inferred,
     Lengths,
@@ -25,11 +26,11 @@ from cnnspec.window import Window, resolve_pads
 
 @op("conv")
 class Conv(Op):
-    """Cross-correlation: y[o, p] = bias[o] + sum over c, q of w[o, c, q] * x[c, p*stride + q*dilation].
+    """y[o, p] = bias[o] + sum over c, q of w[o, c, q] * x[c, p * stride + q * dilation].
 
-    The sum runs over the channels c of the group of o and the taps q of the kernel. With `flip`
-    the kernel is reversed along every spatial axis each time it is used (true convolution); the
-    stored weight is not.
+    This is cross-correlation. The sum runs over the channels c of the group of o and the taps q of
+    the kernel. With `flip` the kernel is reversed along every spatial axis each time it is used
+    (true convolution); the stored weight is not.
     """
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
@@ -138,37 +139,40 @@ def does_not_fit(window: Window, space: Shape) -> tuple[str, str]:
     """Message and help for a window that is larger than its padded input."""
     axis = next(i for i, o in enumerate(window.output(space)) if o < 1)
     n, extent = space[axis], window.extent[axis]
-    padded = n + sum(window.pads[axis])
-    missing = extent - padded
+    before, after = window.pads[axis]
+    padded = n + before + after
     reach = f"kernel {window.kernel[axis]}"
     if window.dilation[axis] > 1:
         reach += f" with dilation {window.dilation[axis]}, which spans {extent},"
-    each_side = window.pads[axis][0] + -(-missing // 2)
+    each_side = before + -(-(extent - padded) // 2)
+    name = AXIS_NAMES[len(space)][axis]
     return (
-        f"{reach} does not fit into {padded} (input {show(space)}, axis {axis}: {n} + "
-        f"{window.pads[axis][0]} + {window.pads[axis][1]} padding)",
+        f"{reach} does not fit into {padded} (input {show(space)}, {name}: {n} + "
+        f"{before} + {after} padding)",
         f"padding: {each_side} gives an output, or a kernel that spans at most {padded}",
     )
 
 
 def unread(window: Window, space: Shape) -> tuple[Reject, ...]:
     """A warning for real elements at the end of an axis that the floor leaves unread."""
-    rows = window.unread(space)
-    found = []
-    for axis, (count, stride, extent) in enumerate(
-        zip(rows, window.stride, window.extent, strict=True)
-    ):
+    found: dict[tuple[str, str, str], list[str]] = {}  # axes of equal sizes share one warning
+    names = AXIS_NAMES[len(space)]
+    for axis, count in enumerate(window.unread(space)):
+        stride, extent = window.stride[axis], window.extent[axis]
         # A stride beyond the window skips elements between windows as well: that is subsampling,
         # meant by who writes it (a 1x1 convolution with stride 2).
         if count and stride <= extent:
             n, (before, after) = space[axis], window.pads[axis]
             o = window.output(space)[axis]
-            found.append(
-                Reject(
-                    "stride",
-                    f"the last {count} of {n} elements on axis {axis} are never read: "
-                    f"floor(({n} + {before} + {after} - {extent}) / {stride}) + 1 = {o}",
-                    f"padding at the end of {stride - count} more would read all of them",
-                )
+            what = "the last element" if count == 1 else f"the last {count} elements"
+            verb = "is" if count == 1 else "are"
+            rest = (
+                f"{verb} never read: "
+                f"floor(({n} + {before} + {after} - {extent}) / {stride}) + 1 = {o}"
             )
-    return tuple(found)
+            help = f"padding of {stride - count} after the data gives {o + 1} and reads all of it"
+            found.setdefault((what, rest, help), []).append(names[axis])
+    return tuple(
+        Reject("stride", f"{what} along {' and '.join(axes)} {rest}", help)
+        for (what, rest, help), axes in found.items()
+    )

@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from cnnspec.ops.base import Reject, Shape
+from cnnspec.quote import quoted
 from cnnspec.window import Pads, Size
 
 MOST = 1_000_000
@@ -57,9 +58,9 @@ def _padding(value: object) -> Padding:
         if value not in PADDINGS:
             raise PydanticCustomError(
                 "padding",
-                "unknown padding `{value}`",
+                "unknown padding {value}",
                 {
-                    "value": value,
+                    "value": quoted(value),
                     "help": "there is "
                     + ", ".join(f"`{p}`" for p in PADDINGS)
                     + ", a number, one number per axis, or one [before, after] pair per axis",

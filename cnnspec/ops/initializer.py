@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from cnnspec.diagnostics import did_you_mean
+from cnnspec.quote import quoted
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -163,16 +164,18 @@ class LecunUniform(_Lecun):
     key = "lecun_uniform"
 
 
-class TorchDefault(Scaled):
-    """U(-b, b) with b = 1 / sqrt(fan_in), which torch uses for weights and biases alike."""
-
-    key = "torch_default"
-
+class _Torch(Scaled):
     def scale(self) -> float:
         return 1.0 / 3.0
 
     def fan(self, fan_in: int, fan_out: int) -> float:
         return fan_in
+
+
+class TorchDefault(_Torch):
+    """U(-b, b) with b = 1 / sqrt(fan_in), which torch uses for weights and biases alike."""
+
+    key = "torch_default"
 
 
 INITIALIZERS: dict[str, type[Initializer]] = {
@@ -200,8 +203,9 @@ def read_initializer(value: object) -> Initializer:
     """An initializer from its spelling in a spec."""
     if isinstance(value, Initializer):
         return value
+    fields: object = {}
     if isinstance(value, str):
-        key, fields = value, {}
+        key = value
     elif isinstance(value, dict) and len(value) == 1:
         key, fields = next(iter(value.items()))
         fields = {} if fields is None else fields
@@ -212,8 +216,8 @@ def read_initializer(value: object) -> Initializer:
     if key not in INITIALIZERS:
         raise PydanticCustomError(
             "initializer",
-            "unknown initializer `{key}`",
-            {"key": str(key), "help": did_you_mean(str(key), list(INITIALIZERS))},
+            "unknown initializer {key}",
+            {"key": quoted(str(key)), "help": did_you_mean(str(key), list(INITIALIZERS))},
         )
     if not isinstance(fields, dict):
         raise PydanticCustomError(
@@ -226,8 +230,8 @@ def read_initializer(value: object) -> Initializer:
         where = ".".join(str(part) for part in first["loc"])
         raise PydanticCustomError(
             "initializer",
-            "`{where}` of `{key}`: {fault}",
-            {"where": where, "key": key, "fault": first["msg"].lower()},
+            "{where} of `{key}`: {fault}",
+            {"where": quoted(where), "key": key, "fault": first["msg"].lower()},
         ) from None
     if isinstance(made, Uniform) and not made.low < made.high:
         raise PydanticCustomError("initializer", "`low` of `uniform` is not below `high`")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cnnspec.ops.base import Inferred, Op, Param, Shape, op, statistics
+from cnnspec.ops.base import Inferred, Lengths, Op, Param, Shape, op, spatial, statistics
 from cnnspec.ops.fields import Finite
 from cnnspec.ops.initializer import Init, Ones, Zeros
 
@@ -42,3 +43,8 @@ class BatchNorm(Op):
                 Param("bias", (channels,), "C", self.bias_init, True, False, channels, channels),
             )
         return Inferred(shape, params + statistics(channels))
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """Batch times positions, which the statistics and the gradients are sums over."""
+        positions = batch * math.prod(spatial(output))
+        return Lengths(positions, positions, {"weight": positions, "bias": positions})

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cnnspec.ops.base import Inferred, Lengths, Op, Reject, Shape, op, require_space, spatial
+from cnnspec.ops.base import AXIS_NAMES, Inferred, Lengths, Op, Reject, Shape, op, require_space, spatial
 from cnnspec.ops.conv import does_not_fit, strided_same, unread
 from cnnspec.ops.fields import PaddingField, PerAxis, check_padding, per_axis
 from cnnspec.window import Pads, Size, Window, resolve_pads, with_ceil
@@ -57,11 +57,16 @@ class Pool(Op):
         axis = window.empty(space)
         if axis is not None:
             before, after = window.pads[axis]
+            name = AXIS_NAMES[len(space)][axis]
+            kernel, dilation = window.kernel[axis], window.dilation[axis]
+            safe = f"padding of at most {kernel // 2} on each side is always safe"
+            if dilation > 1:
+                safe += f" if the dilation is at most {space[axis]}"
             raise Reject(
                 "padding",
-                f"some window on axis {axis} would read padding only "
-                f"(input {space[axis]}, padding {before} and {after}, kernel {window.kernel[axis]})",
-                f"padding of at most {window.kernel[axis] // 2} on each side is always safe",
+                f"some window along {name} would read padding only (input {space[axis]}, "
+                f"padding {before} and {after}, kernel {kernel})",
+                safe,
             )
         return Inferred((shape[0], *output), (), unread(window, space))
 
@@ -115,6 +120,7 @@ class SumPool(Pool):
 class GlobalPool(Op):
     """Pooling over all of space; every spatial axis stays, with size 1."""
 
+    whole: ClassVar[bool] = True
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
 
     def infer(self, *shapes: Shape) -> Inferred:

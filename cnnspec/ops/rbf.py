@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnspec.ops.base import Inferred, Op, Param, Shape, op
+from cnnspec.ops.base import Inferred, Lengths, Op, Param, Shape, op
 from cnnspec.ops.dense import require_flat
 from cnnspec.ops.fields import Count
 from cnnspec.ops.initializer import Init, Normal
@@ -24,3 +24,7 @@ class Rbf(Op):
             (self.units,),
             (Param("weight", weight, "OI", self.weight_init, True, False, shape[0], self.units),),
         )
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """Features, units and the batch."""
+        return Lengths(inputs[0][0], self.units, {"weight": batch})

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar, Literal
 
 from cnnspec.ops.activation import Activation
-from cnnspec.ops.base import Inferred, Lengths, Op, Shape, op
+from cnnspec.ops.base import Inferred, Op, Shape, op
 from cnnspec.ops.fields import Finite
 
 
@@ -14,6 +14,7 @@ from cnnspec.ops.fields import Finite
 class Flatten(Op):
     """All channels and space as one axis, channels first, in every back end."""
 
+    whole: ClassVar[bool] = True
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
 
     def infer(self, *shapes: Shape) -> Inferred:
@@ -26,11 +27,5 @@ class Flatten(Op):
 class Rescale(Activation):
     """scale * x + offset."""
 
-    bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
-
     scale: Finite = 1.0
     offset: Finite = 0.0
-
-    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
-        """The product and the offset."""
-        return Lengths(2, 1)

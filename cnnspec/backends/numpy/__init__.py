@@ -16,11 +16,18 @@ class NumpyBackend:
         """Write the network as a class with `forward(x, training) -> (y, backward)`."""
         return emit(graph, style)
 
-    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
-        """A session over this text."""
+    def open(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        source: tuple[str, str | None] | None = None,
+    ) -> Session:
+        """A session over this text, or over a file in its place."""
         from cnnspec.backends.numpy.session import NumpySession
 
-        return NumpySession(emitted, dtype=dtype, device=device)
+        return NumpySession(emitted, dtype=dtype, device=device, source=source)
 
 
 BACKEND = NumpyBackend()

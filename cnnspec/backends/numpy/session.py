@@ -7,34 +7,59 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Gradients, Trace
-from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.program import (
+    FEED,
+    TAP,
+    Program,
+    audit,
+    instrument,
+    own_entry,
+    own_program,
+    run_own,
+)
 from cnnspec.backends.slots import check_weights
 from cnnspec.diagnostics import Diagnostic, SetupError
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
 
+    Noise = Callable[[str, Array], Array]
     Pair = tuple[Array, Callable[[Any], Any]]
 
 
 class NumpySession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
 
-    def __init__(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        source: tuple[str, str | None] | None = None,
+    ) -> None:
         if device != "cpu":
             raise SetupError(Diagnostic("unknown-device", f"NumPy has no device `{device}`"))
         self.emitted = emitted
         self.dtype = np.dtype(dtype)
-        audit(emitted.text)
-        self.program = Program(emitted.text, f"{emitted.entry} numpy")
-        self.module = self.program.run()
+        self.source = source
+        if source is None:
+            audit(emitted.text)
+            self.program = Program(emitted.text, f"{emitted.entry} numpy")
+            self.module = self.program.run()
+        else:
+            self.program = own_program(source[0], f"{emitted.entry} numpy")
+            self.module = run_own(self.program, source[0])
         self.model = self._make(self.module)
         self._optimizer: Any = None
         self._tapped: _Tapped | None = None
 
     def _make(self, module: Any) -> Any:
-        return getattr(module, self.emitted.entry)().astype(self.dtype)
+        if self.source is None:
+            return getattr(module, self.emitted.entry)().astype(self.dtype)
+        path, name = self.source
+        return own_entry(module, path, name or self.emitted.entry)().astype(self.dtype)
 
     # --- weights -------------------------------------------------------------------------------
 
@@ -173,6 +198,24 @@ class NumpySession:
             )
         )
 
+    def evaluate(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> Evaluation:
+        """The file's own `loss_sum`, without gradients."""
+        _position(self.model, at)
+        method = self.model.logits if self.emitted.logits else self.model.forward
+        raw, _ = method(*self._inputs(inputs), training)
+        losses = self.module.loss_sum(raw, self._targets(targets))
+        return Evaluation(
+            outputs=self._named(raw),
+            losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
+        )
+
     def reset(self) -> None:
         """Forget the optimizer's state."""
         self._optimizer = None
@@ -180,6 +223,18 @@ class NumpySession:
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
         return float(self.module.learning_rate(update, updates_per_epoch))
+
+    def learning_rates(self, count: int, updates_per_epoch: int) -> list[float]:
+        """The file's own learning rates of the first updates."""
+        return [self.learning_rate(update, updates_per_epoch) for update in range(count)]
+
+    def trains(self) -> bool:
+        """Whether the file has the training functions."""
+        return all(hasattr(self.module, name) for name in ("train_step", "make_optimizer"))
+
+    def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
+        """Nothing: a NumPy file has no modules that could be watched from outside."""
+        return {}
 
     # --- trace ---------------------------------------------------------------------------------
 
@@ -196,11 +251,16 @@ class NumpySession:
         *,
         feed: Mapping[str, Sequence[Array]] | None = None,
         perturb: Mapping[str, Array] | None = None,
+        noise: Noise | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = False,
         at: At = At(),  # noqa: B008
     ) -> Trace:
-        """Run the same text with every node tapped."""
+        """Run the same text with every node tapped.
+
+        Besides what every session takes, `noise` maps each node's value, and its gradient, on
+        the way through: rounding errors are not proportional to a value that has cancelled.
+        """
         tapped = self.tapped()
         _position(tapped.model, at)
         tapped.model.zero_gradients()
@@ -214,6 +274,7 @@ class NumpySession:
             {}
             if feed is None or cotangents is None
             else {n: np.asarray(v).astype(self.dtype) for n, v in cotangents.items()},
+            noise,
         )
         outputs, backward = tapped.model.forward(*self._inputs(inputs), training)
         found = Trace(values=dict(tapped.values), outputs=self._named(outputs))
@@ -234,17 +295,17 @@ class NumpySession:
     def perturbed_steps(
         self,
         batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
-        perturb: Callable[[str, Array], Array],
+        noise: Noise,
         *,
         updates_per_epoch: int = 1,
     ) -> list[tuple[float, dict[str, Array]]]:
-        """Train a perturbed copy: `perturb` maps each node's value, and its gradient, on the way.
+        """Train a perturbed copy: `noise` maps each node's value, and its gradient, on the way.
 
         Returns the loss and all weights after each update; this session's own model stays as it
         is. It is how rounding spreads over a trajectory.
         """
         tapped = self.tapped()
-        tapped.begin(None, {}, {}, perturb)
+        tapped.begin(None, {}, {}, noise)
         optimizer = tapped.module.make_optimizer(tapped.model)
         found = []
         for update, (inputs, targets) in enumerate(batches):
@@ -285,10 +346,10 @@ class _Tapped:
         feed: Mapping[str, Sequence[Array]] | None,
         perturb: Mapping[str, Array],
         cotangents: Mapping[str, Array],
-        each: Callable[[str, Array], Array] | None = None,
+        noise: Noise | None = None,
     ) -> None:
         """Start a new pass."""
-        self.feed, self.perturb, self.cotangents, self.each = feed, perturb, cotangents, each
+        self.feed, self.perturb, self.cotangents, self.noise = feed, perturb, cotangents, noise
         self.values: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.own: dict[str, tuple[Array, ...]] = {}
@@ -314,8 +375,8 @@ class _Tapped:
         value, back = pair
         if node in self.perturb:
             value = value * self.perturb[node]
-        if self.each is not None:
-            value = self.each(node, value)
+        if self.noise is not None:
+            value = self.noise(node, value)
         self.values[node] = value
 
         def backward(gradient: Array) -> Any:
@@ -323,8 +384,8 @@ class _Tapped:
                 gradient = self.cotangents.get(node, np.zeros_like(value))
             if node in self.perturb:
                 gradient = gradient * self.perturb[node]
-            if self.each is not None:
-                gradient = self.each(node, gradient)
+            if self.noise is not None:
+                gradient = self.noise(node, gradient)
             self.gradients[node] = gradient
             given = back(gradient)
             self.own[node] = given if isinstance(given, tuple) else (given,)

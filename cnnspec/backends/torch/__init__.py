@@ -16,11 +16,18 @@ class TorchBackend:
         """Write the network as an `nn.Module`."""
         return emit(graph, style)
 
-    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
-        """A session over this text."""
+    def open(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        source: tuple[str, str | None] | None = None,
+    ) -> Session:
+        """A session over this text, or over a file in its place."""
         from cnnspec.backends.torch.session import TorchSession
 
-        return TorchSession(emitted, dtype=dtype, device=device)
+        return TorchSession(emitted, dtype=dtype, device=device, source=source)
 
 
 BACKEND = TorchBackend()

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Gradients, Trace
-from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.program import (
+    FEED,
+    TAP,
+    Program,
+    audit,
+    instrument,
+    own_entry,
+    own_program,
+    run_own,
+)
 from cnnspec.backends.slots import check_weights
-from cnnspec.diagnostics import Diagnostic, SetupError
+from cnnspec.diagnostics import DataError, Diagnostic, SetupError
+from cnnspec.ops.base import show
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
@@ -27,19 +37,32 @@ except ImportError as fault:
         )
     ) from fault
 
+UNSTORED = "num_batches_tracked"
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
 class TorchSession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
 
-    def __init__(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        source: tuple[str, str | None] | None = None,
+    ) -> None:
         self.emitted = emitted
+        self.source = source
         self.dtype = DTYPES[dtype]
         self.device = torch.device(device)
-        audit(emitted.text)
-        self.program = Program(emitted.text, f"{emitted.entry} torch")
-        self.module = self.program.run()
+        if source is None:
+            audit(emitted.text)
+            self.program = Program(emitted.text, f"{emitted.entry} torch")
+            self.module = self.program.run()
+        else:
+            self.program = own_program(source[0], f"{emitted.entry} torch")
+            self.module = run_own(self.program, source[0])
         self.model: torch.nn.Module = self._make(self.module)
         self._optimizer: Any = None
         self._tapped: _Tapped | None = None
@@ -49,10 +72,37 @@ class TorchSession:
         try:
             # NAdam and its like keep state in the default dtype; the model is made in it as well.
             torch.set_default_dtype(self.dtype)
-            model: torch.nn.Module = getattr(module, self.emitted.entry)()
+            model = self._entry(module)()
         finally:
             torch.set_default_dtype(previous)
-        return model.to(self.device, self.dtype)
+        made: torch.nn.Module = model.to(self.device, self.dtype)
+        if self.source is not None:
+            self._require_names(made)
+        return made
+
+    def _entry(self, module: Any) -> Any:
+        if self.source is None:
+            return getattr(module, self.emitted.entry)
+        path, name = self.source
+        return own_entry(module, path, name or self.emitted.entry)
+
+    def _require_names(self, model: torch.nn.Module) -> None:
+        """A file of the user's own needs the canonical names and shapes, and nothing else."""
+        state = {n: v for n, v in model.state_dict().items() if not n.endswith(UNSTORED)}
+        faults = []
+        for slot in self.emitted.slots.values():
+            if slot.path not in state:
+                faults.append(f"it has no `{slot.path}`")
+            elif tuple(state[slot.path].shape) != slot.shape:
+                found = show(tuple(state[slot.path].shape))
+                faults.append(f"its `{slot.path}` is {found}, not {show(slot.shape)}")
+        known = {slot.path for slot in self.emitted.slots.values()}
+        faults += [f"the spec has no `{name}`" for name in state if name not in known]
+        if faults:
+            assert self.source is not None
+            raise DataError(
+                Diagnostic("bad-source", f"`{self.source[0]}`: {fault}") for fault in faults[:20]
+            )
 
     # --- weights -------------------------------------------------------------------------------
 
@@ -74,7 +124,8 @@ class TorchSession:
             self.emitted.slots[name].path: torch.tensor(value, dtype=self.dtype, device=self.device)
             for name, value in weights.items()
         }
-        model.load_state_dict(state)
+        # num_batches_tracked is torch's own, and stays as it is.
+        model.load_state_dict({**model.state_dict(), **state})
 
     # --- running -------------------------------------------------------------------------------
 
@@ -139,7 +190,7 @@ class TorchSession:
         loss: float | None = None
         model: Any = self.model
         if targets is not None:
-            raw = model.logits(*leaves) if self.emitted.logits else model(*leaves)
+            raw = model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
             total = self._loss(self.module, raw, self._targets(targets))
             total.backward()
             loss = total.item()
@@ -207,6 +258,27 @@ class TorchSession:
             )
         )
 
+    def evaluate(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> Evaluation:
+        """The file's own `loss_sum`, without gradients."""
+        self._position(self.module, self.model, at)
+        self.model.train(training)
+        model: Any = self.model
+        with torch.no_grad():
+            leaves = self._inputs(inputs)
+            raw = model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
+            losses = self.module.loss_sum(raw, self._targets(targets))
+        return Evaluation(
+            outputs=_arrays(self._named(raw)),
+            losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
+        )
+
     def reset(self) -> None:
         """Forget the optimizer's state."""
         self._optimizer = None
@@ -214,6 +286,39 @@ class TorchSession:
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
         return float(self.module.learning_rate(update, updates_per_epoch))
+
+    def learning_rates(self, count: int, updates_per_epoch: int) -> list[float]:
+        """The file's own learning rates of the first updates."""
+        return [self.learning_rate(update, updates_per_epoch) for update in range(count)]
+
+    def trains(self) -> bool:
+        """Whether the file has the training functions."""
+        return all(hasattr(self.module, name) for name in ("train_step", "make_optimizer"))
+
+    def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
+        """The output of every named module, by its path; the first where one is called twice."""
+        found: dict[str, Array] = {}
+
+        def remember(path: str) -> Callable[[Any, Any, Any], None]:
+            def hook(_: Any, __: Any, value: Any) -> None:
+                if isinstance(value, torch.Tensor):
+                    found.setdefault(path, value.detach().cpu().numpy().copy())
+
+            return hook
+
+        before = self._statistics()
+        handles = [
+            module.register_forward_hook(remember(path))
+            for path, module in self.model.named_modules()
+            if path
+        ]
+        try:
+            self.forward(inputs, training=training)
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._restore(before)
+        return found
 
     # --- trace ---------------------------------------------------------------------------------
 

@@ -1,0 +1,26 @@
+"""The Keras back end: a functional model as people write it."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Dtype, Emitted, Session, Style
+from cnnspec.backends.keras.emit import emit
+from cnnspec.graph import Graph
+
+
+class KerasBackend:
+    """Keras on TensorFlow; imported when a session is opened, not before."""
+
+    name = "keras"
+
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+        """Write the network as a functional model."""
+        return emit(graph, style)
+
+    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
+        """A session over this text."""
+        from cnnspec.backends.keras.session import KerasSession
+
+        return KerasSession(emitted, dtype=dtype, device=device)
+
+
+BACKEND = KerasBackend()

@@ -1,0 +1,91 @@
+"""Pooling in Keras."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Style
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.keras.cells.column import COLUMN
+from cnnspec.backends.keras.cells.window import compact, compact_pads, is_same, padded
+from cnnspec.backends.writer import Code, call
+from cnnspec.graph import Node
+from cnnspec.ops.base import spatial
+from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool, SumPool
+
+
+def native(kind: str, node: Node[Pool], **more: object) -> Code:
+    """Keras' own layer; its stride defaults to the kernel as well."""
+    window = node.op.window(node.inputs[0].shape)
+    rank = len(window.kernel)
+    strides = [] if window.stride == window.kernel else [compact(window.stride)]
+    name = f"layers.{kind}Pooling{rank}D"
+    return call(name, compact(window.kernel), *strides, **more, name=node.id)
+
+
+def helper(name: str, node: Node[Pool], **more: object) -> Spelling:
+    """A helper over explicit pads."""
+    window = node.op.window(node.inputs[0].shape)
+    if window.stride != window.kernel:
+        more = {"strides": window.stride, **more}
+    if padded(window.pads):
+        more = {"pads": window.pads, **more}
+    return Spelling(call(name, window.kernel, **more, name=node.id))
+
+
+@COLUMN(MaxPool)
+def max_pool(node: Node[MaxPool], style: Style) -> Spelling:
+    """Native where Keras has a name for the pads; its three-dimensional one has no float64."""
+    shape = node.inputs[0].shape
+    window = node.op.window(shape)
+    if max(window.dilation) > 1:
+        return helper("DilatedMaxPool", node, dilation=window.dilation)
+    if len(window.kernel) < 3:
+        if not padded(window.pads):
+            return Spelling(native("Max", node))
+        if is_same(window, shape):
+            return Spelling(native("Max", node, padding="same"))
+    return helper("MaxPool", node)
+
+
+@COLUMN(AvgPool)
+def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
+    """Native without pads, with pads that all count, and with "same" pads that do not."""
+    op, shape = node.op, node.inputs[0].shape
+    window = op.window(shape)
+    # What ceil mode reaches beyond the declared padding never counts; a declared pad that no
+    # window reaches does not matter.
+    counted = tuple(
+        (min(b, wb), min(a, wa)) if op.count_include_pad else (0, 0)
+        for (b, a), (wb, wa) in zip(op.pads(shape), window.pads, strict=True)
+    )
+    rank = len(window.kernel)
+    if rank < 3:
+        if not padded(window.pads):
+            return Spelling(native("Average", node))
+        if counted == window.pads:
+            pad = call(f"layers.ZeroPadding{rank}D", compact_pads(counted), name=f"{node.id}.pad")
+            return Spelling(native("Average", node), lambda layer, x: Code(f"{layer}({pad}({x}))"))
+        if not padded(counted) and is_same(window, shape):
+            return Spelling(native("Average", node, padding="same"))
+    return helper("AvgPool", node, **({"counted": counted} if padded(counted) else {}))
+
+
+@COLUMN(SumPool)
+def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
+    """A helper; Keras has no such layer."""
+    return helper("SumPool", node)
+
+
+@COLUMN(GlobalAvgPool)
+def global_avg_pool(node: Node[GlobalAvgPool], style: Style) -> Spelling:
+    """Keras' own, which keeps the axes when told to."""
+    rank = len(node.shape) - 1
+    return Spelling(call(f"layers.GlobalAveragePooling{rank}D", keepdims=True, name=node.id))
+
+
+@COLUMN(GlobalMaxPool)
+def global_max_pool(node: Node[GlobalMaxPool], style: Style) -> Spelling:
+    """A window over everything: Keras' global pooling would divide the gradient among ties."""
+    space = spatial(node.inputs[0].shape)
+    if len(space) == 3:
+        return Spelling(call("MaxPool", space, name=node.id))
+    return Spelling(call(f"layers.MaxPooling{len(space)}D", compact(space), name=node.id))

@@ -1,0 +1,116 @@
+"""The emitted Keras file's own initial values, as arguments of its layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnspec.backends.keras.cells.window import is_float32
+from cnnspec.backends.writer import Code, call, literal
+from cnnspec.graph import Node
+from cnnspec.ops import initializer as init
+from cnnspec.ops.activation import PRelu
+from cnnspec.ops.base import Op, Param
+from cnnspec.ops.conv import Conv
+from cnnspec.ops.dense import Dense
+from cnnspec.ops.rbf import Rbf
+
+TRUNCATION = 0.87962566103423978
+"""Standard deviation of a standard normal cut at two standard deviations."""
+
+
+def options(node: Node[Any], weight: str, bias: str = "bias_initializer") -> dict[str, Code]:
+    """The initializers that differ from the layer's own, by the names of its arguments."""
+    found = {}
+    for param in node.params:
+        if param.statistic:
+            continue
+        spelled = spell(node.op, param)
+        if spelled is not None:
+            found[weight if param.name == "weight" else bias] = spelled
+    return found
+
+
+def default(op: Op, param: Param) -> init.Initializer:
+    """What the layer starts this parameter with when it is not told."""
+    if param.name == "bias":
+        return init.Zeros()
+    if isinstance(op, (Conv, Dense)):
+        return init.GlorotUniform()
+    if isinstance(op, PRelu):
+        return init.Constant(value=0.25)
+    if isinstance(op, Rbf):
+        return init.Normal()
+    return init.Ones()
+
+
+def spell(op: Op, param: Param) -> Code | None:
+    """The initializer of a parameter, None where it is the layer's own."""
+    made = param.init
+    if made == default(op, param):
+        return None
+    match made:
+        case init.Zeros():
+            return literal("zeros")
+        case init.Ones():
+            return literal("ones")
+        case init.Constant():
+            # Keras rounds a constant to float32; limits that are equal leave it as it is.
+            if is_float32(made.value):
+                return call("initializers.Constant", made.value)
+            return call("initializers.RandomUniform", made.value, made.value)
+        case init.Normal():
+            mean = {"mean": made.mean} if made.mean else {}
+            return call("initializers.RandomNormal", **mean, stddev=made.std)
+        case init.Uniform():
+            return call("initializers.RandomUniform", made.low, made.high)
+        case init.TruncatedNormal():
+            mean = {"mean": made.mean} if made.mean else {}
+            return call("initializers.TruncatedNormal", **mean, stddev=made.std)
+        case init.Orthogonal():
+            gain = [made.gain] if made.gain != 1 else []
+            return call("initializers.Orthogonal", *gain)
+        case init.Scaled():
+            return _scaled(made, op, param)
+        case _:
+            raise TypeError(f"no spelling for {made!r}")
+
+
+NAMED: tuple[tuple[init.Scaled, Code], ...] = (
+    (init.HeNormal(), Code("he_normal()")),
+    (init.HeNormal(truncated=True), literal("he_normal")),
+    (init.HeUniform(), literal("he_uniform")),
+    (init.GlorotNormal(), Code("glorot_normal()")),
+    (init.GlorotNormal(truncated=True), literal("glorot_normal")),
+    (init.GlorotUniform(), literal("glorot_uniform")),
+    (init.LecunNormal(), Code("lecun_normal()")),
+    (init.LecunNormal(truncated=True), literal("lecun_normal")),
+    (init.LecunUniform(), literal("lecun_uniform")),
+)
+
+
+def _scaled(made: init.Scaled, op: Op, param: Param) -> Code:
+    normal = isinstance(made, (init.HeNormal, init.GlorotNormal, init.LecunNormal))
+    truncated = bool(getattr(made, "truncated", False))
+    if len(param.shape) < 2 or not isinstance(op, (Conv, Dense)) or _depthwise(op, param):
+        # Keras sees the fans of kernels alone, and those of a depthwise one as multiples.
+        fans = (param.fan_in, param.fan_out)
+        if truncated:
+            return call("initializers.TruncatedNormal", stddev=made.std(*fans) / TRUNCATION)
+        if normal:
+            return call("initializers.RandomNormal", stddev=made.std(*fans))
+        limit = made.limit(*fans)
+        return call("initializers.RandomUniform", -limit, limit)
+    for known, name in NAMED:
+        if made == known:
+            return name
+    kind = "truncated_normal" if truncated else "untruncated_normal" if normal else "uniform"
+    mode = "fan_in"
+    if isinstance(made, (init.GlorotNormal, init.GlorotUniform)):
+        mode = "fan_avg"
+    elif isinstance(made, (init.HeNormal, init.HeUniform)):
+        mode = made.mode
+    return call("initializers.VarianceScaling", made.scale(), mode, kind)
+
+
+def _depthwise(op: Op, param: Param) -> bool:
+    return isinstance(op, Conv) and op.groups > 1 and param.shape[1] == 1

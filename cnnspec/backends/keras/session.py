@@ -1,0 +1,398 @@
+"""A live Keras model made of emitted text, on TensorFlow, and its taps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnspec.backends.base import At, Dtype, Emitted, Gradients, Trace
+from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
+from cnnspec.backends.slots import check_weights
+from cnnspec.diagnostics import Diagnostic, SetupError
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
+
+# Keras reads its engine, and TensorFlow how much it logs, once, when they are imported.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+try:
+    import keras
+    import tensorflow as tf
+except ImportError as fault:
+    raise SetupError(
+        Diagnostic(
+            "backend-missing",
+            "the keras backend needs Keras and TensorFlow, which cannot be imported",
+            notes=(str(fault),),
+            help="pip install 'cnnspec[tensorflow]'",
+        )
+    ) from fault
+
+# Keras compiles a grouped convolution anew for every eager call, which TensorFlow warns about.
+tf.get_logger().setLevel("ERROR")
+
+DEVICES = {"cpu": "/CPU:0", "cuda": "/GPU:0", "gpu": "/GPU:0"}
+
+
+class KerasSession:
+    """Executes exactly the emitted text; a second, tapped copy of the same text traces it.
+
+    Attributes:
+        eager: whether `step` runs op by op; tracing a graph first pays off after many steps only.
+    """
+
+    def __init__(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        eager: bool = True,
+    ) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise SetupError(
+                Diagnostic(
+                    "backend-missing",
+                    f"Keras runs on {keras.backend.backend()} here, and cnnspec needs TensorFlow",
+                    help="set the environment variable KERAS_BACKEND to tensorflow",
+                )
+            )
+        self.emitted = emitted
+        self.dtype = dtype
+        self.device = DEVICES.get(device, device)
+        self.eager = eager
+        audit(emitted.text)
+        self.program = Program(emitted.text, f"{emitted.entry} keras")
+        with self._precision():
+            self.module = self.program.run()
+            self.model: Any = getattr(self.module, emitted.entry)()
+            self.logits: Any = (
+                self.module.logits_model(self.model) if emitted.logits else self.model
+            )
+        self._compiled = False
+        self._tapped: _Tapped | None = None
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Keras' global precision is this session's inside, and what it was behind."""
+        floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+        try:
+            # Losses and optimizers follow the one, layers the other.
+            keras.config.set_floatx(self.dtype)
+            keras.config.set_dtype_policy(self.dtype)
+            with tf.device(self.device):
+                yield
+        finally:
+            keras.config.set_floatx(floatx)
+            keras.config.set_dtype_policy(policy)
+
+    # --- weights -------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Array]:
+        """Copies of every parameter and running statistic."""
+        return self._weights(self.model)
+
+    def _weights(self, model: Any) -> dict[str, Array]:
+        variables = _variables(model)
+        return {
+            name: np.ascontiguousarray(variables[slot.path].numpy().transpose(slot.inverse))
+            for name, slot in self.emitted.slots.items()
+        }
+
+    def assign(self, weights: Mapping[str, Array]) -> None:
+        """Set parameters and statistics."""
+        check_weights(self.emitted, weights)
+        with self._precision():
+            self._load(self.model, weights)
+
+    def _load(self, model: Any, weights: Mapping[str, Array]) -> None:
+        variables = _variables(model)
+        for name, value in weights.items():
+            slot = self.emitted.slots[name]
+            variables[slot.path].assign(
+                np.asarray(value).transpose(slot.permutation).astype(self.dtype)
+            )
+
+    # --- running -------------------------------------------------------------------------------
+
+    def _tensor(self, value: Array) -> Any:
+        """Channels first to channels last."""
+        array = np.asarray(value, self.dtype)
+        return tf.constant(np.moveaxis(array, 1, -1) if array.ndim > 2 else array)
+
+    def _target(self, value: Array) -> Any:
+        array = np.asarray(value)
+        if np.issubdtype(array.dtype, np.integer):  # labels have no channels
+            return tf.constant(array.astype(np.int64))
+        return self._tensor(array)
+
+    def _inputs(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        return {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
+
+    def _targets(self, targets: Mapping[str, Array]) -> Any:
+        return _single({name: self._target(targets[name]) for name in self.emitted.outputs})
+
+    def _named(self, outputs: Any) -> dict[str, Any]:
+        if isinstance(outputs, dict):
+            return {name: outputs[name] for name in self.emitted.outputs}
+        return {self.emitted.outputs[0]: outputs}
+
+    def _position(self, module: Any, model: Any, at: At) -> None:
+        if hasattr(module, "set_position"):
+            module.set_position(model, at.update, at.first)
+
+    def forward(
+        self, inputs: Mapping[str, Array], *, training: bool = False, at: At = At()  # noqa: B008
+    ) -> dict[str, Array]:
+        """Outputs by name."""
+        with self._precision():
+            self._position(self.module, self.model, at)
+            outputs = self.model(_single(self._inputs(inputs)), training=training)
+            return _arrays(self._named(outputs))
+
+    def gradients(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        targets: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = True,
+        at: At = At(),  # noqa: B008
+    ) -> Gradients:
+        """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
+        with self._precision():
+            self._position(self.module, self.model, at)
+            before = self._statistics(self.model)
+            leaves = self._inputs(inputs)
+            loss: float | None = None
+            with tf.GradientTape() as tape:
+                tape.watch(leaves)
+                model = self.model if targets is None else self.logits
+                raw = model(_single(leaves), training=training)
+                outputs = self._named(raw)
+                if targets is not None:
+                    total = self._loss(raw, self._targets(targets))
+                    heads, seeds = [total], [tf.ones_like(total)]
+                    loss = float(total.numpy())
+                else:
+                    assert cotangents is not None
+                    heads = [outputs[name] for name in cotangents]
+                    seeds = [self._tensor(value) for value in cotangents.values()]
+            parameters = _parameters(self.emitted, self.model)
+            found = _pull(tape, heads, seeds, {"inputs": leaves, "parameters": parameters})
+            gradients = Gradients(
+                parameters=self._canonical(found["parameters"]),
+                inputs=_arrays(found["inputs"]),
+                outputs=_arrays(outputs),
+                statistics=self._statistics(self.model),
+                loss=loss,
+            )
+            self._load(self.model, before)
+            return gradients
+
+    def _loss(self, outputs: Any, targets: Any) -> Any:
+        weights = getattr(self.module, "LOSS_WEIGHTS", {})
+        losses = self.module.loss_sum(outputs, targets)
+        return sum(weights.get(n, 1.0) * s / w for n, (s, w) in losses.items())
+
+    def _statistics(self, model: Any) -> dict[str, Array]:
+        parameters = _parameters(self.emitted, model)
+        return {n: w for n, w in self._weights(model).items() if n not in parameters}
+
+    def _canonical(self, gradients: Mapping[str, Any]) -> dict[str, Array]:
+        return {
+            name: np.ascontiguousarray(
+                value.numpy().transpose(self.emitted.slots[name].inverse)
+            )
+            for name, value in gradients.items()
+        }
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        at: At = At(),  # noqa: B008
+        updates_per_epoch: int = 1,
+    ) -> float:
+        """One update by the file's own `train_step`."""
+        with self._precision():
+            if not self._compiled:
+                self.module.compile_model(self.logits, run_eagerly=self.eager)
+                self._compiled = True
+            given = _single(self._inputs(inputs))
+            wanted = self._targets(targets)
+            loss = self.module.train_step(
+                self.logits, given, wanted, at.update, updates_per_epoch
+            )
+            return float(loss)
+
+    def reset(self) -> None:
+        """Forget the optimizer's state."""
+        self._compiled = False
+
+    def learning_rate(self, update: int, updates_per_epoch: int) -> float:
+        """The file's own learning rate of an update."""
+        return float(self.module.learning_rate(update, updates_per_epoch))
+
+    # --- trace ---------------------------------------------------------------------------------
+
+    def trace(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        feed: Mapping[str, Sequence[Array]] | None = None,
+        perturb: Mapping[str, Array] | None = None,
+        cotangents: Mapping[str, Array] | None = None,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> Trace:
+        """Run the same text with every node tapped."""
+        with self._precision():
+            if self._tapped is None:
+                self._tapped = _Tapped(self.emitted)
+            tapped = self._tapped
+            self._load(tapped.model, self.weights())
+            self._position(tapped.module, tapped.model, at)
+            recorder = tapped.recorder
+            recorder.values = {}
+            recorder.perturb = {n: self._tensor(v) for n, v in (perturb or {}).items()}
+            fed = {n: [self._tensor(v) for v in given] for n, given in (feed or {}).items()}
+            recorder.feed = None if feed is None else fed
+            leaves = self._inputs(inputs)
+            parameters = _parameters(self.emitted, tapped.model)
+            with tf.GradientTape() as tape:
+                tape.watch((leaves, fed))
+                outputs = self._named(tapped.model(_single(leaves), training=training))
+            values = recorder.values
+            found = Trace(values=_arrays(values), outputs=_arrays(outputs))
+            found.statistics = self._statistics(tapped.model)
+            if cotangents:
+                heads = values if feed is not None else outputs
+                pulled = _pull(
+                    tape,
+                    [heads[name] for name in cotangents],
+                    [self._tensor(value) for value in cotangents.values()],
+                    {"parameters": parameters, "feed": fed}
+                    if feed is not None
+                    else {"parameters": parameters, "values": values, "inputs": leaves},
+                )
+                found.parameters = self._canonical(pulled["parameters"])
+                if feed is None:
+                    found.gradients = _arrays(pulled["values"])
+                    found.inputs = _arrays(pulled["inputs"])
+                else:
+                    found.own = {
+                        node: tuple(_array(value) for value in given)
+                        for node, given in pulled["feed"].items()
+                    }
+            recorder.values, recorder.feed, recorder.perturb = {}, None, {}
+            return found
+
+    def close(self) -> None:
+        """Forget the loaded modules."""
+        self.program.close()
+        if self._tapped is not None:
+            self._tapped.program.close()
+
+
+class _Recorder:
+    """What the taps of one model write and read during a pass."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.feed: Mapping[str, Sequence[Any]] | None = None
+        self.perturb: Mapping[str, Any] = {}
+
+
+class Tap(keras.layers.Layer):  # type: ignore[misc]
+    """Records a node's value on its way."""
+
+    def __init__(self, recorder: _Recorder, node: str) -> None:
+        super().__init__(name=f"{node}.tap")
+        self.recorder, self.node = recorder, node
+
+    def call(self, x: Any) -> Any:
+        """The value, or the value times its perturbation; a tensor of its own in any case."""
+        factor = self.recorder.perturb.get(self.node)
+        x = tf.identity(x) if factor is None else x * factor
+        self.recorder.values[self.node] = x
+        return x
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """The input's; so the symbolic model is built without a call."""
+        return shape
+
+
+class Feed(keras.layers.Layer):  # type: ignore[misc]
+    """Puts another value in the place of a node's input."""
+
+    def __init__(self, recorder: _Recorder, node: str, index: int) -> None:
+        super().__init__(name=f"{node}.feed{index}")
+        self.recorder, self.node, self.index = recorder, node, index
+
+    def call(self, x: Any) -> Any:
+        """The value that is fed, or the input where there is none."""
+        feed = self.recorder.feed
+        return x if feed is None else feed[self.node][self.index]
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """The input's; so the symbolic model is built without a call."""
+        return shape
+
+
+class _Tapped:
+    """The same text with taps, which are layers between those of the text."""
+
+    def __init__(self, emitted: Emitted) -> None:
+        tree = instrument(audit(emitted.text), emitted.lines)
+        self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
+        self.recorder = _Recorder()
+        tap: Callable[[str, Any], Any] = lambda node, x: Tap(self.recorder, node)(x)  # noqa: E731
+        feed: Callable[[str, int, Any], Any] = lambda node, i, x: Feed(self.recorder, node, i)(x)  # noqa: E731
+        self.module = self.program.run(**{TAP: tap, FEED: feed})
+        self.model: Any = getattr(self.module, emitted.entry)()
+
+
+def _variables(model: Any) -> dict[str, Any]:
+    """Every weight by the path that slots use."""
+    return {f"{layer.name}/{v.name}": v.value for layer in model.layers for v in layer.weights}
+
+
+def _parameters(emitted: Emitted, model: Any) -> dict[str, Any]:
+    """What is trained, by canonical name."""
+    trained = {
+        f"{layer.name}/{v.name}": v.value for layer in model.layers for v in layer.trainable_weights
+    }
+    return {name: trained[s.path] for name, s in emitted.slots.items() if s.path in trained}
+
+
+def _pull(tape: Any, heads: Sequence[Any], seeds: Sequence[Any], sources: Any) -> Any:
+    """Cotangents pulled back to `sources`, in one backward pass; zeros where nothing arrives."""
+    return tape.gradient(
+        heads,
+        sources,
+        output_gradients=seeds,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+
+
+def _single(values: dict[str, Any]) -> Any:
+    """One value is itself, several are a mapping, as in the text."""
+    return next(iter(values.values())) if len(values) == 1 else values
+
+
+def _array(tensor: Any) -> Array:
+    """Channels last to channels first."""
+    value: Array = tf.convert_to_tensor(tensor).numpy()
+    return np.ascontiguousarray(np.moveaxis(value, -1, 1) if value.ndim > 2 else value)
+
+
+def _arrays(tensors: Mapping[str, Any]) -> dict[str, Array]:
+    return {name: _array(tensor) for name, tensor in tensors.items()}

@@ -1,0 +1,124 @@
+"""The end of a network: its outputs, their losses, and what reaches none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from cnnspec.diagnostics import did_you_mean
+from cnnspec.document import Path
+from cnnspec.faults import Faults, quoted
+from cnnspec.graph import Input, Node, Output, Value
+from cnnspec.ops.base import Op
+from cnnspec.spec import Layer, Spec
+from cnnspec.training import CrossEntropy, Loss, Training
+from cnnspec.wires import Known, Names, Unknown, look_up
+
+
+def resolve_outputs(
+    spec: Spec, faults: Faults, names: Names, last: Known | None
+) -> tuple[Output, ...]:
+    """The outputs that the spec names, or the last layer; without those at fault."""
+    if spec.outputs is None:
+        return () if last is None or isinstance(last, Unknown) else (Output("output", last),)
+    found = []
+    for entry in spec.outputs:
+        value = look_up(faults, names, entry.layer, entry.path)
+        if isinstance(value, Input):
+            faults.add("output-is-input", entry.path, "an output is the value of a layer")
+        elif not isinstance(value, Unknown):
+            found.append(Output(entry.name, value))
+    return tuple(found)
+
+
+def resolve_training(spec: Spec, faults: Faults, outputs: tuple[Output, ...]) -> Training | None:
+    """The `train:` section with one loss for each output; None without one, or with a fault."""
+    section = spec.train
+    if section is None or not outputs:
+        return None
+    losses = _losses(section.loss, faults, [output.name for output in outputs])
+    for output in outputs:
+        if output.name in losses:
+            _fits(losses[output.name], output, spec, faults)
+    if len(losses) < len(outputs):
+        return None
+    return Training(losses, section.optimizer, section.schedule, section.batch, section.epochs)
+
+
+def _losses(
+    written: Loss | Mapping[str, Loss], faults: Faults, names: list[str]
+) -> Mapping[str, Loss]:
+    path: Path = ("train", "loss")
+    if isinstance(written, Loss):
+        if len(names) == 1:
+            return {names[0]: written}
+        faults.add(
+            "loss-per-output",
+            path,
+            f"the network has {len(names)} outputs, and `loss` is for one",
+            help="give a mapping: {" + ", ".join(f"{n}: {written.key}" for n in names) + "}",
+        )
+        return {}
+    for name in written:
+        if name not in names:
+            faults.add(
+                "unknown-output",
+                (*path, name),
+                f"there is no output {quoted(name)}",
+                help=did_you_mean(name, names),
+                key=True,
+            )
+    missing = [name for name in names if name not in written]
+    if missing:
+        outputs = ", ".join(f"output `{name}`" for name in missing)
+        faults.add("loss-per-output", path, f"there is no loss for {outputs}", key=True)
+    return {name: written[name] for name in names if name in written}
+
+
+def _fits(loss: Loss, output: Output, spec: Spec, faults: Faults) -> None:
+    """Report a loss that can teach the output nothing."""
+    if isinstance(loss, CrossEntropy) and output.value.shape[0] < 2:
+        assert spec.train is not None
+        by_output: Path = (output.name,) if isinstance(spec.train.loss, Mapping) else ()
+        faults.add(
+            "loss-does-not-fit",
+            ("train", "loss", *by_output),
+            f"`cross_entropy` chooses among classes, and output `{output.name}` has 1 channel",
+            help="give the last layer one unit for each class, or use `mean_squared_error`",
+        )
+
+
+def report_unused(
+    faults: Faults,
+    inputs: Iterable[Input],
+    nodes: Iterable[Node[Op]],
+    outputs: Iterable[Output],
+    layer_of: Callable[[Node[Op]], Layer],
+) -> None:
+    """Report values that nothing reads, the last one of a dead branch only."""
+    nodes = list(nodes)
+    read: set[str] = {value.id for node in nodes for value in node.inputs}
+    read |= {output.value.id for output in outputs}
+    for node in nodes:
+        if node.id not in read:
+            faults.add(
+                "unused-layer",
+                layer_of(node).fields,
+                f"`{node.id}` reaches no output",
+                help="read it with `from:`, name it in `outputs:`, or take it out",
+                key=True,
+            )
+    for entry in inputs:
+        if entry.id not in read:
+            faults.add(
+                "unused-input",
+                input_path(faults, entry),
+                f"input `{entry.name}` reaches no output",
+                help="read it with `from:`, or take it out",
+            )
+
+
+def input_path(faults: Faults, entry: Value) -> Path:
+    """Where the shape of an input stands."""
+    written = faults.document.value
+    named = isinstance(written, dict) and isinstance(written.get("input"), dict)
+    return ("input", entry.id) if named else ("input",)

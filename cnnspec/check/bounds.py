@@ -1,0 +1,310 @@
+"""How far two right answers may lie apart: bounds derived from the arithmetic, never a constant.
+
+Every bound is `u * coefficient`, element by element, with the unit roundoff u of the dtype.
+Ops that are linear in each argument: 2 K B, with the reduction length K and B the same op on
+absolute values. Others: c |y|, plus the deviation that relative perturbations of size h of the
+inputs cause, divided by h. End to end: the deviation that such perturbations of every value and
+cotangent on the way cause, plus the node's own bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnspec.backends.base import At, Trace
+from cnnspec.check.samples import Sample, generator
+from cnnspec.graph import Graph, Node
+from cnnspec.ops.base import Op
+
+Array = npt.NDArray[Any]
+
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24}
+FLOOR = {"float64": 1e-300, "float32": 1e-37}
+"""TensorFlow flushes denormals to zero, the others keep them."""
+
+ISOLATED_STEP = 2.0**-24
+END_TO_END_STEP = 2.0**-45
+"""Far above the unit roundoff of float64, far below what would flip a decision."""
+
+REPLICATES = 8
+STEP_REPLICATES = 8
+SPREAD = 10.0
+STATISTIC_ROUNDING = 16.0
+
+
+@dataclass(slots=True)
+class Bounds:
+    """Coefficients of u: of node values, of gradients by node, of parameters and statistics."""
+
+    values: dict[str, Array] = field(default_factory=dict)
+    own: dict[str, tuple[Array, ...]] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+    inputs: dict[str, Array] = field(default_factory=dict)
+    parameters: dict[str, Array] = field(default_factory=dict)
+    statistics: dict[str, Array] = field(default_factory=dict)
+    spread: dict[str, Array] = field(default_factory=dict)
+
+
+def feeds(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict[str, tuple[Array, ...]]:
+    """For each node, its inputs as the reference has them."""
+    known = {**inputs, **trace.values}
+    return {node.id: tuple(known[value.id] for value in node.inputs) for node in graph.nodes}
+
+
+def _map(function: Any, feed: Mapping[str, Sequence[Array]]) -> dict[str, tuple[Array, ...]]:
+    return {node: tuple(function(value) for value in values) for node, values in feed.items()}
+
+
+class _Spread:
+    """The largest deviation from a first answer, element by element, over replicates."""
+
+    def __init__(self, first: Mapping[str, Array]) -> None:
+        self.first = dict(first)
+        self.largest = {name: np.zeros(np.shape(value)) for name, value in first.items()}
+
+    def add(self, other: Mapping[str, Array]) -> None:
+        for name, value in self.first.items():
+            np.maximum(self.largest[name], np.abs(other[name] - value), out=self.largest[name])
+
+    def coefficient(self, name: str, step: float, factor: float = SPREAD) -> Array:
+        """Per unit of u; one element's few replicates may be small by chance, so the root mean
+        square over the tensor counts as well."""
+        largest = self.largest[name]
+        typical = math.sqrt(float(np.mean(np.square(largest)))) if largest.size else 0.0
+        return factor * np.maximum(largest, typical) / step
+
+
+def _flat(own: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
+    return {f"{node}:{i}": value for node, values in own.items() for i, value in enumerate(values)}
+
+
+def isolated(
+    graph: Graph,
+    reference: Any,
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    feed: Mapping[str, Sequence[Array]],
+    cotangents: Mapping[str, Array],
+    answer: Trace,
+    *,
+    training: bool,
+    at: At,
+    seed: int,
+) -> Bounds:
+    """Bounds of every node on its own, fed with the reference's inputs and cotangents."""
+    options: dict[str, Any] = {"training": training, "at": at}
+    positive = {name: np.abs(value) for name, value in cotangents.items()}
+    signed = reference.trace(inputs, feed=feed, cotangents=positive, **options)
+    reference.assign({name: np.abs(value) for name, value in weights.items()})
+    absolute = reference.trace(inputs, feed=_map(np.abs, feed), cotangents=positive, **options)
+    values, own = _Spread(answer.values), _Spread(_flat(answer.own))
+    parameters, moved = _Spread(answer.parameters), _Spread(answer.statistics)
+    for replicate in range(REPLICATES):
+        rng = generator(seed, "isolated", replicate)
+
+        def shake(value: Array, rng: np.random.Generator = rng) -> Array:
+            return value * (1 + ISOLATED_STEP * rng.uniform(-1, 1, np.shape(value)))
+
+        reference.assign({name: shake(value) for name, value in weights.items()})
+        other = reference.trace(
+            inputs,
+            feed=_map(shake, feed),
+            cotangents={name: shake(value) for name, value in cotangents.items()},
+            **options,
+        )
+        values.add(other.values)
+        own.add(_flat(other.own))
+        parameters.add(other.parameters)
+        moved.add(other.statistics)
+    reference.assign(dict(weights))
+    found = Bounds()
+    batch = len(next(iter(inputs.values())))
+    for node in graph.nodes:
+        lengths = node.op.lengths(node.input_shapes, node.shape, batch)
+        linear = node.op.bound == "linear"
+        if linear:
+            scale = absolute.values if not node.op.selects else _absolute(answer.values, node.id)
+            found.values[node.id] = 2 * lengths.output * np.abs(scale[node.id])
+            source = signed if node.op.selects else absolute
+            found.own[node.id] = tuple(
+                2 * lengths.input * np.abs(value) for value in source.own[node.id]
+            )
+        else:
+            rounding = node.op.rounding
+            found.values[node.id] = rounding * np.abs(answer.values[node.id]) + values.coefficient(
+                node.id, ISOLATED_STEP, _factor(lengths.output)
+            )
+            found.own[node.id] = tuple(
+                rounding * np.abs(value)
+                + own.coefficient(f"{node.id}:{i}", ISOLATED_STEP, _factor(lengths.input))
+                for i, value in enumerate(answer.own[node.id])
+            )
+        for param in node.params:
+            name = f"{node.weights_id}.{param.name}"
+            if param.statistic:
+                found.statistics[name] = STATISTIC_ROUNDING * np.abs(
+                    answer.statistics[name]
+                ) + moved.coefficient(name, ISOLATED_STEP, _factor(lengths.output))
+                continue
+            length = lengths.params.get(param.name, 1)
+            if linear:
+                bound = 2 * _uses(graph, node, name) * length * absolute.parameters[name]
+            else:
+                bound = node.op.rounding * np.abs(answer.parameters[name]) + parameters.coefficient(
+                    name, ISOLATED_STEP, _factor(length)
+                )
+            found.parameters[name] = np.maximum(found.parameters.get(name, 0.0), np.abs(bound))
+    return found
+
+
+def _absolute(values: Mapping[str, Array], node: str) -> dict[str, Array]:
+    return {node: np.abs(values[node])}
+
+
+def _factor(length: int) -> float:
+    """A sum of K terms in sequence loses up to the root of K more than its terms deviate."""
+    return max(SPREAD, 4 * math.sqrt(length))
+
+
+def _uses(graph: Graph, node: Node[Op], name: str) -> int:
+    owner = name.rpartition(".")[0]
+    return sum(1 for other in graph.nodes if other.weights_id == owner)
+
+
+class Noise:
+    """Moves each value and cotangent on the way by what rounding may.
+
+    That is in proportion to itself, and to the tensor's mean magnitude, as a value that has
+    cancelled keeps the error of its terms; and as a sum of K terms gathers a random walk of
+    roundings, to the root of K. Exact zeros stay, since every framework computes them exactly.
+    """
+
+    def __init__(self, graph: Graph, batch: int, rng: np.random.Generator, step: float) -> None:
+        self.rng = rng
+        self.scale = {}
+        for node in graph.nodes:
+            lengths = node.op.lengths(node.input_shapes, node.shape, batch)
+            self.scale[node.id] = step * max(1.0, math.sqrt(max(lengths.output, lengths.input)) / 2)
+
+    def __call__(self, node: str, value: Array) -> Array:
+        """The value, moved."""
+        relative = self.rng.uniform(-1, 1, value.shape) * value
+        extra = self.rng.uniform(-1, 1, value.shape) * float(np.mean(np.abs(value)))
+        return value + self.scale[node] * (relative + np.where(value == 0, 0.0, extra))
+
+
+def end_to_end(
+    graph: Graph,
+    reference: Any,
+    weights: Mapping[str, Array],
+    sample: Sample,
+    answer: Trace,
+    own: Bounds,
+    *,
+    training: bool,
+    at: At,
+    seed: int,
+) -> Bounds:
+    """Bounds of the whole network, by perturbing everything on the way."""
+    values, gradients = _Spread(answer.values), _Spread(answer.gradients)
+    inputs, parameters = _Spread(answer.inputs), _Spread(answer.parameters)
+    moved = _Spread(answer.statistics)
+    step = END_TO_END_STEP
+    batch = len(next(iter(sample.inputs.values())))
+    for replicate in range(REPLICATES):
+        rng = generator(seed, "end to end", replicate)
+
+        def shake(value: Array, rng: np.random.Generator = rng) -> Array:
+            return value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
+
+        reference.assign({name: shake(value) for name, value in weights.items()})
+        other = reference.trace(
+            {name: shake(value) for name, value in sample.inputs.items()},
+            cotangents={name: shake(value) for name, value in sample.cotangents.items()},
+            noise=Noise(graph, batch, rng, step),
+            training=training,
+            at=at,
+        )
+        values.add(other.values)
+        gradients.add(other.gradients)
+        inputs.add(other.inputs)
+        parameters.add(other.parameters)
+        moved.add(other.statistics)
+    reference.assign(dict(weights))
+    found = Bounds(spread={name: values.largest[name] / step for name in values.first})
+    users = graph.users()
+    for name in values.first:
+        found.values[name] = values.coefficient(name, step) + own.values[name]
+        found.gradients[name] = gradients.coefficient(name, step) + _read(users, own, name)
+    for name in inputs.first:
+        found.inputs[name] = inputs.coefficient(name, step) + _read(users, own, name)
+    for name in parameters.first:
+        found.parameters[name] = parameters.coefficient(name, step) + own.parameters[name]
+    for name in moved.first:
+        found.statistics[name] = moved.coefficient(name, step) + own.statistics[name]
+    return found
+
+
+def _read(users: Mapping[str, list[Node[Op]]], own: Bounds, name: str) -> Any:
+    """The bounds of all own gradients that add up to the gradient of one value."""
+    total: Any = 0.0
+    for node in {reader.id: reader for reader in users[name]}.values():
+        for index, value in enumerate(node.inputs):
+            if value.id == name:
+                total = total + own.own[node.id][index]
+    return total
+
+
+@dataclass(slots=True)
+class StepBounds:
+    """Coefficients of u after each update: of the loss, and of all weights by name."""
+
+    losses: list[float]
+    weights: list[dict[str, Array]]
+
+
+def steps(
+    graph: Graph,
+    reference: Any,
+    weights: Mapping[str, Array],
+    batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
+    answer: Sequence[tuple[float, Mapping[str, Array]]],
+    *,
+    updates_per_epoch: int,
+    seed: int,
+) -> StepBounds:
+    """Bounds of a training run, by perturbing everything on the way of every update."""
+    step = END_TO_END_STEP
+    batch = len(next(iter(batches[0][0].values()))) if batches else 1
+    spreads = [_Spread({**found, "": np.asarray(loss)}) for loss, found in answer]
+    for replicate in range(STEP_REPLICATES):
+        rng = generator(seed, "steps", replicate)
+        reference.assign(
+            {
+                name: value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
+                for name, value in weights.items()
+            }
+        )
+        other = reference.perturbed_steps(
+            batches, Noise(graph, batch, rng, step), updates_per_epoch=updates_per_epoch
+        )
+        for spread, (loss, found) in zip(spreads, other, strict=True):
+            spread.add({**found, "": np.asarray(loss)})
+    reference.assign(dict(weights))
+    made = StepBounds([], [])
+    for count, (spread, (loss, found)) in enumerate(zip(spreads, answer, strict=True), start=1):
+        # Each update rounds the weight itself a few times.
+        made.losses.append(float(spread.coefficient("", step)) + STATISTIC_ROUNDING * abs(loss))
+        made.weights.append(
+            {
+                name: spread.coefficient(name, step) + 4 * count * np.abs(value)
+                for name, value in found.items()
+            }
+        )
+    return made

@@ -1,0 +1,229 @@
+"""Engines: a back end's sessions in a child process of its own, or in this one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+from cnnspec.backends.base import Emitted
+from cnnspec.check.worker import Sessions, answer, receive, send
+from cnnspec.diagnostics import Diagnostic, UserError
+
+TIMEOUT = 600.0
+"""Seconds that an engine may take for one answer."""
+
+THREADS = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+    )
+}
+QUIET = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+class EngineFailed(Exception):
+    """An engine crashed, hung, ran out of memory, or raised; its last output is kept."""
+
+    def __init__(self, name: str, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.output = output
+
+    def diagnostic(self) -> Diagnostic:
+        """The failure as a diagnostic."""
+        notes = (self.output,) if self.output else ()
+        return Diagnostic("engine-failed", f"{self.name}: {self.message}", notes=notes)
+
+
+class Engine(Protocol):
+    """Sessions of one back end, by dtype."""
+
+    name: str
+
+    def submit(self, command: str, **arguments: Any) -> Future[Any]:
+        """Send a command; the future raises UserError or EngineFailed."""
+
+    def revive(self) -> None:
+        """Make it answer again, without its sessions, if it has died."""
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+
+
+class InProcess:
+    """An engine in this process, for debugging: a crash takes everything with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._sessions = Sessions()
+
+    def submit(self, command: str, **arguments: Any) -> Future[Any]:
+        """Run it now."""
+        future: Future[Any] = Future()
+        _settle(future, self.name, answer(self._sessions, command, arguments))
+        return future
+
+    def revive(self) -> None:
+        """Nothing to do: this process is still here."""
+
+    def close(self) -> None:
+        """Close the sessions."""
+        self._sessions.close()
+
+
+class Child:
+    """An engine in a child process; commands are answered in order."""
+
+    def __init__(self, name: str, *, timeout: float = TIMEOUT) -> None:
+        self.name = name
+        self.timeout = timeout
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"cnnspec-{name}")
+        self._start()
+
+    def _start(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the engine
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cnnspec.check.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, **THREADS, **{k: os.environ.get(k, v) for k, v in QUIET.items()}},
+        )
+
+    def revive(self) -> None:
+        """Start a new process where the old one has died."""
+        if self._process.poll() is not None:
+            self._end()
+            self._start()
+
+    def submit(self, command: str, **arguments: Any) -> Future[Any]:
+        """Queue a command."""
+        return self._pool.submit(self._ask, command, arguments)
+
+    def _ask(self, command: str, arguments: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self._process.kill()
+
+        timer = threading.Timer(self.timeout, expire)
+        timer.start()
+        try:
+            send(self._process.stdin, (command, arguments))  # type: ignore[arg-type]
+            kind, value = receive(self._process.stdout)  # type: ignore[arg-type]
+        except (EOFError, BrokenPipeError, OSError, ValueError):
+            if expired.is_set():
+                message = f"no answer in {self.timeout:g} s; it has been stopped"
+            else:
+                message = _death(self._process.wait())
+            raise EngineFailed(self.name, message, self._last_output()) from None
+        finally:
+            timer.cancel()
+        future: Future[Any] = Future()
+        _settle(future, self.name, (kind, value))
+        return future.result()
+
+    def _last_output(self) -> str:
+        try:
+            self._errors.seek(0)
+            text = self._errors.read().decode(errors="replace")
+        except ValueError:
+            return ""
+        return "\n".join(text.splitlines()[-15:])
+
+    def close(self) -> None:
+        """Kill the process, and wait for it."""
+        self._process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._end()
+
+    def _end(self) -> None:
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+def _death(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "it was killed, most likely for want of memory"
+    if status < 0:
+        return f"it crashed with {signal.Signals(-status).name}"
+    return f"it ended with exit status {status}"
+
+
+def _settle(future: Future[Any], name: str, result: tuple[str, Any]) -> None:
+    kind, value = result
+    if kind == "ok":
+        future.set_result(value)
+    elif kind == "user":
+        cls, diagnostics = value
+        fault: UserError = cls(diagnostics)
+        future.set_exception(fault)
+    else:
+        last = value.strip().splitlines()[-1]
+        future.set_exception(EngineFailed(name, f"it raised {last}", value))
+
+
+class Remote:
+    """One session of an engine, called like a session but answering with futures."""
+
+    def __init__(self, engine: Engine, key: str) -> None:
+        self.engine = engine
+        self.key = key
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.name
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a method of the session."""
+        return self.engine.submit("call", key=self.key, method=method, args=args, kwargs=kwargs)
+
+    def call_close(self) -> Future[Any]:
+        """Close the session; its engine lives on for the next network."""
+        return self.engine.submit("close", key=self.key)
+
+    @staticmethod
+    def open(
+        engine: Engine, emitted: Emitted, dtype: str, **options: Any
+    ) -> tuple[Remote, Future[Any]]:
+        """Open a session for this dtype; wait for the future before using it."""
+        key = f"{dtype}"
+        future = engine.submit(
+            "open", key=key, backend=emitted.backend, emitted=emitted, dtype=dtype, **options
+        )
+        return Remote(engine, key), future
+
+
+@contextmanager
+def engines(
+    names: list[str], *, in_process: bool, timeout: float = TIMEOUT
+) -> Iterator[dict[str, Engine]]:
+    """One engine for each name, ended on the way out."""
+    made: dict[str, Engine] = {}
+    try:
+        for name in names:
+            made[name] = InProcess(name) if in_process else Child(name, timeout=timeout)
+        yield made
+    finally:
+        for engine in made.values():
+            engine.close()

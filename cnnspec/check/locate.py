@@ -1,0 +1,48 @@
+"""For files of the user's own, which have no taps: the first named module whose output differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnspec.check.bounds import FLOOR, UNIT
+from cnnspec.check.compare import Comparison, compare
+
+if TYPE_CHECKING:
+    from cnnspec.check.run import Checker
+
+
+def first_different_module(checker: Checker, found: Comparison) -> Comparison | None:
+    """Compare the output of every module that is named like a node, in topological order."""
+    names = [n for n in found.backends if n in checker.options.sources]
+    if not names or found.dtype != "float64":
+        return None
+    (name, *_) = names
+    training = found.training
+    answer, whole = checker.answers[training], checker.whole[training]
+    inputs: Any = checker.sampled_inputs
+    answers = checker.tell({name: ("watch", (inputs,), {"training": training})})
+    watched = answers.get(name, {})
+    for node in checker.graph.nodes:
+        if node.id not in watched:
+            continue
+        value = watched[node.id]
+        bound: Any = UNIT["float64"] * whole.values[node.id] + FLOOR["float64"]
+        if np.shape(value) != np.shape(answer.values[node.id]):
+            bound = 0.0
+        compared = compare(
+            answer.values[node.id],
+            value,
+            bound,
+            backends=("numpy", name),
+            quantity="forward",
+            mode="end_to_end",
+            dtype="float64",
+            training=training,
+            node=node.id,
+            name=node.id,
+        )
+        if not compared.agree:
+            return compared
+    return None

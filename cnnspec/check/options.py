@@ -1,0 +1,124 @@
+"""What a check is asked to do, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from cnnspec.check.compare import Comparison
+from cnnspec.diagnostics import Diagnostic
+
+Status = Literal[
+    "agree", "disagree", "engine_failed", "invalid_data", "invalid_spec", "environment"
+]
+
+SEVERITY: dict[str, int] = {
+    "agree": 0,
+    "disagree": 1,
+    "engine_failed": 2,
+    "invalid_data": 3,
+    "invalid_spec": 4,
+    "environment": 5,
+}
+EXIT_STATUS = {
+    "agree": 0,
+    "disagree": 1,
+    "engine_failed": 1,
+    "invalid_data": 1,
+    "invalid_spec": 1,
+    "environment": 2,
+}
+
+DEFAULT_BACKENDS = ("numpy", "torch", "keras")
+REFERENCE = "numpy"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that `check` can be told.
+
+    Attributes:
+        backends: names, in the order of the report.
+        dtypes: float64 and float32 by default.
+        seed: for weights, inputs and targets; None is the spec's own.
+        steps: number of optimizer updates that are compared.
+        inputs: instead of random ones, by input name, N, C, space.
+        targets: for these inputs, by output name; random where missing.
+        sources: back end -> (file, name or None): an edited or hand-written file.
+        in_process: no child processes.
+        timeout: seconds an engine may take for one answer.
+    """
+
+    backends: tuple[str, ...] = DEFAULT_BACKENDS
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    seed: int | None = None
+    steps: int = 5
+    inputs: Mapping[str, npt.NDArray[Any]] | None = None
+    targets: Mapping[str, npt.NDArray[Any]] | None = None
+    sources: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
+    in_process: bool = False
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first layer that differs, and its worst element."""
+
+    node: str
+    comparison: Comparison
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass(slots=True)
+class SpecReport:
+    """What was found for one spec.
+
+    Attributes:
+        spec: its path, or the network's name.
+        status: of this spec.
+        comparisons: all of them, judged or not.
+        first_difference: None where everything agrees.
+        diagnostics: faults of the spec or the data, engines that failed, notes.
+        notes: what a reader has to know: a stated default, what could not be compared.
+        saved: the reference's weights, inputs and outputs, for `--save`.
+    """
+
+    spec: str
+    status: Status = "agree"
+    comparisons: list[Comparison] = field(default_factory=list)
+    first_difference: Difference | None = None
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    saved: dict[str, dict[str, npt.NDArray[Any]]] = field(default_factory=dict)
+
+    @property
+    def agree(self) -> bool:
+        """Whether everything that was judged agrees."""
+        return self.status == "agree"
+
+    def worsen(self, status: Status) -> None:
+        """Keep the worse of two."""
+        if SEVERITY[status] > SEVERITY[self.status]:
+            self.status = status
+
+
+@dataclass(slots=True)
+class Report:
+    """What `check` answers; truthy only if every spec agrees."""
+
+    specs: list[SpecReport] = field(default_factory=list)
+
+    @property
+    def status(self) -> Status:
+        """The worst status."""
+        return max(
+            (spec.status for spec in self.specs), key=SEVERITY.__getitem__, default="environment"
+        )
+
+    def __bool__(self) -> bool:
+        return self.status == "agree"

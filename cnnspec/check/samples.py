@@ -1,0 +1,91 @@
+"""What a network is checked on: weights, inputs, targets and cotangents, all seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnspec.graph import Graph
+from cnnspec.initializers import initial_weights
+from cnnspec.training import default_training
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One batch: inputs and cotangents of the outputs, by name, float64 in N, C, space."""
+
+    inputs: Mapping[str, Array]
+    cotangents: Mapping[str, Array]
+
+
+def batch_size(graph: Graph) -> int:
+    """The smallest number from 3 on that is no channel count and no size in the network."""
+    taken = {size for value in (*graph.inputs, *graph.nodes) for size in value.shape}
+    size = 3
+    while size in taken:
+        size += 1
+    return size
+
+
+def generator(seed: int, purpose: str, draw: int = 0) -> np.random.Generator:
+    """Random numbers for one purpose."""
+    words = [seed & 0xFFFFFFFF, seed >> 32, draw, *purpose.encode()]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+def weights(graph: Graph, seed: int) -> dict[str, Array]:
+    """The initial weights, with what starts constant moved off its constant.
+
+    A bias of 0 or a running mean of 0 would hide that a back end leaves it out.
+    """
+    found: dict[str, Array] = dict(initial_weights(graph, seed=seed))
+    for name, param in graph.params().items():
+        rng = generator(seed, f"weights/{name}")
+        if param.statistic:
+            if name.endswith("running_var"):
+                found[name] = rng.uniform(0.5, 1.5, param.shape)
+            else:
+                found[name] = rng.normal(0.0, 0.5, param.shape)
+        elif np.ptp(found[name]) == 0:
+            found[name] = found[name] + rng.normal(0.0, 0.1, param.shape)
+    return found
+
+
+def sample(graph: Graph, seed: int, draw: int, size: int) -> Sample:
+    """Normal inputs and cotangents."""
+    inputs = {
+        entry.name: generator(seed, f"input/{entry.name}", draw).normal(size=(size, *entry.shape))
+        for entry in graph.inputs
+    }
+    return Sample(inputs, cotangents(graph, seed, draw, size))
+
+
+def cotangents(graph: Graph, seed: int, draw: int, size: int) -> dict[str, Array]:
+    """A normal cotangent for each output."""
+    return {
+        output.name: generator(seed, f"cotangent/{output.name}", draw).normal(
+            size=(size, *output.value.shape)
+        )
+        for output in graph.outputs
+    }
+
+
+def targets(graph: Graph, seed: int, draw: int, size: int) -> dict[str, Array]:
+    """Labels where the loss reads labels, normal values elsewhere."""
+    training = graph.training or default_training(tuple(o.name for o in graph.outputs))
+    logits = graph.logits()
+    found: dict[str, Array] = {}
+    for output in graph.outputs:
+        rng = generator(seed, f"target/{output.name}", draw)
+        shape = logits[output.name].shape
+        if training.losses[output.name].targets == "labels":
+            found[output.name] = rng.integers(0, shape[0], (size, *shape[1:]), dtype=np.int64)
+        else:
+            found[output.name] = rng.normal(size=(size, *shape))
+    return found

@@ -1,0 +1,184 @@
+"""Commands that write files: source text and weights."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnspec import files
+from cnnspec.cli.app import (
+    BackendOption,
+    ForceOption,
+    SeedOption,
+    SpecArgument,
+    StrictOption,
+    command,
+)
+from cnnspec.cli.reading import load
+from cnnspec.cli.terminal import out, say
+from cnnspec.diagnostics import DataError, Diagnostic
+from cnnspec.render import clean
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Emitted
+
+
+@command("compile")
+def compile_spec(
+    spec: SpecArgument,
+    *,
+    backend: BackendOption,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="By default the standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    reproducible: Annotated[
+        bool,
+        typer.Option(
+            "--reproducible",
+            help="Dropout masks that are the same in every back end, instead of the framework's.",
+        ),
+    ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="A safetensors file that must fit; a copy is written beside the output.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Write nothing; exit with status 1 if the output is not what would be written.",
+        ),
+    ] = False,
+    force: ForceOption = False,
+    strict: StrictOption = False,
+) -> None:
+    """Write standalone source for one framework.
+
+    The file needs its framework and NumPy, and nothing of cnnspec. With `train:` in the spec it
+    has the training functions too.
+
+    Examples:
+      cnnspec compile net.yaml --backend torch
+      cnnspec compile net.yaml -b keras -o net_keras.py
+      cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
+      cnnspec compile net.yaml -b torch -o net.py --check     # in CI: is net.py up to date?
+    """
+    if output is None and (check or weights is not None):
+        raise typer.BadParameter(
+            f"{'--check' if check else '--weights'} needs an output: -o FILE", param_hint="-o"
+        )
+    if check and weights is not None:
+        raise typer.BadParameter("--check compares source, not weights", param_hint="--weights")
+    from cnnspec import backends
+    from cnnspec.backends.base import Style
+
+    graph = load(spec, strict=strict)
+    emitted = backends.get(backend).emit(
+        graph, Style(random="counter" if reproducible else "framework")
+    )
+    if output is None:
+        out(emitted.text.rstrip("\n"))
+    elif check:
+        _compare(emitted.text, output)
+    elif weights is None:
+        files.write_text(output, emitted.text, force=force)
+        say(f"wrote {clean(output)}")
+    else:
+        from cnnspec.weights import read_weights, write_weights
+
+        values = read_weights(weights, graph)
+        beside = f"{os.path.splitext(output)[0]}.safetensors"
+        # Both are asked for before either is written.
+        files.refuse_existing(output, force=force)
+        in_place = os.path.exists(beside) and os.path.samefile(weights, beside)
+        if not in_place:
+            files.refuse_existing(beside, force=force)
+        files.write_text(output, emitted.text, force=force)
+        if not in_place:
+            write_weights(beside, values, force=force)
+        say(f"wrote {clean(output)} and {clean(beside)}; to load them:")
+        say(_loading(emitted, output, beside))
+
+
+@command("init-weights")
+def init_weights(
+    spec: SpecArgument,
+    *,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", show_default=False, help="To write.")
+    ],
+    seed: SeedOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Write initial weights as a safetensors file.
+
+    They are drawn as the spec says, in float64. They depend on the seed and on the names of the
+    parameters only, so every back end starts from the same ones.
+
+    Examples:
+      cnnspec init-weights net.yaml -o net.safetensors
+      cnnspec init-weights net.yaml -o net1.safetensors --seed 1
+    """
+    files.refuse_existing(output, force=force)
+    graph = load(spec)
+    from cnnspec.initializers import initial_weights
+    from cnnspec.weights import write_weights
+
+    write_weights(output, initial_weights(graph, seed=seed), force=force)
+    say(f"wrote {clean(output)}")
+
+
+def _compare(text: str, path: str) -> None:
+    """Raise DataError unless the file is this text."""
+    again = "compile again with `--force`"
+    if not os.path.lexists(path):
+        raise DataError(
+            Diagnostic("file-differs", f"there is no file `{path}` yet", help="compile it")
+        )
+    found = files.read_bytes(path)
+    if found == text.encode():
+        return
+    ours = text.splitlines()
+    theirs = found.decode(errors="replace").splitlines()
+    line = next(
+        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
+        min(len(ours), len(theirs)),
+    )
+    notes = []
+    if line < len(theirs):
+        notes.append(f"line {line + 1} of the file:  {theirs[line].strip()}")
+    if line < len(ours):
+        notes.append(f"line {line + 1} would be:     {ours[line].strip()}")
+    raise DataError(
+        Diagnostic(
+            "file-differs",
+            f"`{path}` is not what would be written; line {line + 1} is the first that differs",
+            notes=tuple(notes),
+            help=again,
+        )
+    )
+
+
+def _loading(emitted: Emitted, output: str, weights: str) -> str:
+    """The lines of Python that load weights into the emitted model."""
+    module = os.path.splitext(os.path.basename(output))[0]
+    file = os.path.basename(weights)
+    return (
+        f"  from {clean(module)} import {emitted.entry}\n\n"
+        f"  model = {emitted.entry}()\n"
+        f"  model.load_weights({file!a})"
+    )

@@ -1,0 +1,185 @@
+"""Commands that run networks: options are read here, the work is elsewhere."""
+
+from __future__ import annotations
+
+import gc
+from typing import Annotated, Literal
+
+import typer
+
+from cnnspec.cli.app import (
+    BackendOption,
+    ForceOption,
+    SeedOption,
+    SpecArgument,
+    SpecsArgument,
+    command,
+)
+from cnnspec.cli.terminal import out, say
+
+Dtype = Literal["float64", "float32"]
+
+
+@command("check")
+def check(
+    specs: SpecsArgument,
+    *,
+    backends: Annotated[
+        str, typer.Option("--backends", metavar="NAMES", help="Separated by commas.")
+    ] = "numpy,torch,keras",
+    form: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="How to print the report.")
+    ] = "text",
+    dtype: Annotated[
+        Literal["float64", "float32"] | None,
+        typer.Option("--dtype", help="Check in this one alone.", show_default="both"),
+    ] = None,
+    seed: SeedOption = None,
+    steps: Annotated[
+        int, typer.Option("--steps", min=0, max=10_000, metavar="K", help="Training steps.")
+    ] = 5,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="An .npz of inputs by name, instead of random ones.",
+            show_default=False,
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save",
+            metavar="DIR",
+            help="Write weights.safetensors, inputs.npz and outputs.npz of the reference.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="BACKEND=FILE[:NAME]",
+            help="Check this file instead of the one that compile would write. It is run as it "
+            "is. NAME is its class or function.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Processes at a time.")
+    ] = 1,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
+    ] = False,
+    force: ForceOption = False,
+) -> None:
+    """Prove that back ends compute the same.
+
+    That is outputs, gradients of every parameter and input, running statistics and training steps.
+
+    Exit status 0 only if all agree within bounds that follow from the arithmetic. Otherwise the
+    first layer that differs is named, with its place in the spec and the worst element.
+
+    Examples:
+      cnnspec check net.yaml
+      cnnspec check specs/*.yaml --format json > report.json
+      cnnspec check net.yaml --backends numpy,torch --steps 20
+      cnnspec check net.yaml --source torch=my_net.py:Net
+    """
+    from cnnspec.check import command as run
+
+    names = tuple(name.strip() for name in backends.split(",") if name.strip())
+    if not names:
+        raise typer.BadParameter("name at least one back end", param_hint="--backends")
+    gc.enable()  # see `cnnspec.__main__`
+    status = run(
+        specs,
+        backends=names,
+        form=form,
+        dtype=dtype,
+        seed=seed,
+        steps=steps,
+        inputs=inputs,
+        save=save,
+        sources=tuple(_source(text) for text in source or ()),
+        jobs=jobs,
+        in_process=in_process,
+        force=force,
+        out=out,
+        say=say,
+    )
+    raise typer.Exit(status)
+
+
+@command("train")
+def train(
+    spec: SpecArgument,
+    *,
+    backend: BackendOption,
+    data: Annotated[
+        str, typer.Option("--data", metavar="NAME", help="digits: real handwritten ones, 1x8x8.")
+    ] = "digits",
+    directory: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="RUNDIR",
+            help="Where weights and metrics.csv go.",
+            show_default=False,
+        ),
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option("--dtype", help="Of all arithmetic.")] = "float32",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            min=0,
+            max=1_000_000,
+            metavar="N",
+            help="Instead of those of the spec.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: SeedOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Train a network on real images.
+
+    It is trained by the training functions of its own compiled file. Initial weights, batches and
+    dropout masks are the same in every back end.
+
+    Examples:
+      cnnspec train specs/digits.yaml --backend torch --data digits -o runs/digits
+      cnnspec train net.yaml -b keras --data digits --epochs 3 --dtype float64
+    """
+    from cnnspec.train import command as run
+
+    gc.enable()  # see `cnnspec.__main__`
+    status = run(
+        spec,
+        backend=backend,
+        data=data,
+        directory=directory,
+        dtype=dtype,
+        epochs=epochs,
+        seed=seed,
+        force=force,
+        out=out,
+        say=say,
+    )
+    raise typer.Exit(status)
+
+
+def _source(text: str) -> tuple[str, str, str | None]:
+    """Back end, file, and the name in it: `torch=net.py:Net`."""
+    backend, equals, rest = text.partition("=")
+    file, colon, name = rest.rpartition(":")
+    if not colon or not name.isidentifier():
+        file, name = rest, ""
+    if not (equals and backend and file):
+        raise typer.BadParameter(
+            f"{text!r} is not of the form BACKEND=FILE or BACKEND=FILE:NAME", param_hint="--source"
+        )
+    return backend, file, name or None

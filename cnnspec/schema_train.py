@@ -1,0 +1,78 @@
+"""The `train:` section: loss, optimizer and schedule out of their vocabularies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cnnspec.diagnostics import closest
+from cnnspec.document import Path
+from cnnspec.faults import Faults
+from cnnspec.schema_fields import (
+    MOST_SIZE,
+    missing_field,
+    read_whole,
+    read_word,
+    unknown_field,
+    wrong_type,
+)
+from cnnspec.spec import TrainSection
+from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES, Constant, Loss, Schedule
+
+FIELDS = ("loss", "optimizer", "schedule", "batch", "epochs")
+
+
+def read_train(faults: Faults, value: object) -> TrainSection | None:
+    """The section, or None where a part of it is at fault."""
+    path: Path = ("train",)
+    if not isinstance(value, dict):
+        wrong_type(faults, path, "`train` is a mapping", "it needs `loss` and `optimizer`")
+        return None
+    for key in value:
+        if key not in FIELDS:
+            unknown_field(faults, path, "`train`", key, FIELDS)
+    for key in ("loss", "optimizer"):
+        if key not in value:
+            missing_field(faults, path, "`train`", key)
+    loss = _losses(faults, value["loss"]) if "loss" in value else None
+    optimizer = None
+    if "optimizer" in value:
+        at = (*path, "optimizer")
+        optimizer = read_word(
+            faults, OPTIMIZERS, value["optimizer"], at, "optimizer", code="unknown-optimizer"
+        )
+    schedule: Schedule | None = Constant()
+    if "schedule" in value:
+        at = (*path, "schedule")
+        schedule = read_word(
+            faults, SCHEDULES, value["schedule"], at, "schedule", code="unknown-schedule"
+        )
+    batch = read_whole(faults, value.get("batch", 32), (*path, "batch"), 1, MOST_SIZE)
+    epochs = read_whole(faults, value.get("epochs", 1), (*path, "epochs"), 1, MOST_SIZE)
+    if loss is None or optimizer is None or schedule is None:
+        return None
+    return TrainSection(loss, optimizer, schedule, batch, epochs)
+
+
+def _losses(faults: Faults, value: object) -> Loss | Mapping[str, Loss] | None:
+    path: Path = ("train", "loss")
+    if not isinstance(value, dict) or not _is_by_output(value):
+        return _loss(faults, value, path)
+    found = {name: _loss(faults, entry, (*path, name)) for name, entry in value.items()}
+    losses = {name: loss for name, loss in found.items() if loss is not None}
+    return losses if len(losses) == len(found) else None
+
+
+def _loss(faults: Faults, value: object, path: Path) -> Loss | None:
+    return read_word(faults, LOSSES, value, path, "loss", code="unknown-loss")
+
+
+def _is_by_output(value: Mapping[str, object]) -> bool:
+    """Whether it is a loss for each output, and not one loss over its fields."""
+    if len(value) != 1:
+        return len(value) > 1
+    ((key, entry),) = value.items()
+    if key in LOSSES or entry is None:
+        return False
+    if isinstance(entry, str) or (isinstance(entry, dict) and any(k in LOSSES for k in entry)):
+        return True
+    return closest(key, LOSSES) is None

@@ -1,0 +1,80 @@
+"""The `train` command: what the command line asks for, and what it says about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from cnnspec import document
+from cnnspec.backends.base import Dtype
+from cnnspec.build import build
+from cnnspec.render import clean, render
+from cnnspec.schema import read_spec
+from cnnspec.train.loop import train
+from cnnspec.train.progress import Lines, Progress, Terminal
+from cnnspec.train.rundir import RunDirectory
+
+__all__ = ["command"]
+
+
+def command(
+    spec: str,
+    *,
+    backend: str,
+    data: str,
+    directory: str | None,
+    dtype: Dtype,
+    epochs: int | None,
+    seed: int | None,
+    force: bool,
+    out: Callable[[str], None],
+    say: Callable[[str], None],
+    quiet: bool = False,
+) -> int:
+    """Train a network and leave a run directory behind.
+
+    Args:
+        spec: the file.
+        backend: name of the back end.
+        data: name of the source.
+        directory: for the run; by default `runs/NAME-BACKEND`.
+        dtype: of all arithmetic.
+        epochs: instead of those of the spec.
+        seed: instead of the one of the spec.
+        force: whether a directory may be used that is not empty.
+        out: prints a result.
+        say: prints a remark.
+        quiet: whether to leave out the lines of the epochs and the bar.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        UserError: see `train`.
+    """
+    built = build(read_spec(document.read(spec)))
+    if built.warnings:
+        say(render(built.warnings, "full"))
+    graph = built.graph
+    rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
+    run = RunDirectory(rundir, force=force)
+    shown = Terminal(out) if sys.stderr.isatty() else Lines(out)
+    try:
+        train(
+            graph,
+            backend,
+            data,
+            epochs=epochs,
+            seed=seed,
+            dtype=dtype,
+            rundir=rundir,
+            progress=Progress() if quiet else shown,
+            force=force,
+        )
+    except KeyboardInterrupt:
+        if run.path.is_dir():
+            say(f"interrupted; {clean(str(run.path))} has what the completed epochs have come to")
+        raise
+    say(f"wrote {', '.join(clean(name) for name in run.contents())} to {clean(str(run.path))}")
+    return 0

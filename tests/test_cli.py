@@ -1,0 +1,531 @@
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import cnnspec
+from cnnspec.cli import main
+from cnnspec.cli.terminal import colored
+
+SPEC = """\
+cnnspec: 1
+name: small
+input: [1, 5, 6]
+layers:
+  - conv: {name: conv1, filters: 2, kernel: 3}
+  - relu
+  - flatten
+  - dense: {name: fc, units: 3}
+"""
+WRONG = SPEC.replace("kernel: 3", "kernl: 3")
+STRIDED = SPEC.replace("kernel: 3", "kernel: 3, stride: 2")  # leaves a column unread
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs commands in a directory of its own that holds a right and a wrong spec."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Result:
+        status = main(arguments)
+        captured = self._capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Result(status, captured.out, captured.err)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for file, text in (("net.yaml", SPEC), ("wrong.yaml", WRONG), ("strided.yaml", STRIDED)):
+        (tmp_path / file).write_text(text)
+    return Shell(capsys)
+
+
+# --- all commands ------------------------------------------------------------------------------
+
+READERS = ("validate", "summary", "explain", "expand", "compile -b torch", "init-weights -o w")
+RUNNERS = ("check", "train -b numpy")
+
+
+@pytest.mark.parametrize("command", [*READERS, *RUNNERS])
+@pytest.mark.parametrize(
+    ("file", "status", "code"),
+    [
+        ("wrong.yaml", 1, "unknown-field"),
+        ("missing.yaml", 2, "file-not-found"),
+        (".", 2, "is-a-directory"),
+        ("", 2, "file-not-found"),
+        ("binary.yaml", 1, "not-utf8"),
+        ("archive.yaml", 1, "not-text"),
+        ("empty.yaml", 1, "empty-document"),
+    ],
+)
+def test_files_that_are_no_spec(
+    run: Shell, command: str, file: str, status: int, code: str
+) -> None:
+    Path("binary.yaml").write_bytes(b"\x7fELF\xff\xfe\x00")
+    Path("archive.yaml").write_bytes(b"PK\x03\x04\x00\x00")
+    Path("empty.yaml").write_text("")
+    name, *options = command.split(" ")
+    result = run(name, file, *options)
+    assert (result.status, f"[{code}]" in result.err) == (status, True), result.err
+    assert result.out == ""
+    assert not Path("w").exists()
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_no_read_right(run: Shell, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = open
+
+    def refuse(file: Any, *args: Any, **kwargs: Any) -> Any:
+        # Root may read everything, so the refusal is played.
+        if str(file).endswith("net.yaml"):
+            raise PermissionError(13, "Permission denied", str(file))
+        return real(file, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    name, *options = command.split(" ")
+    result = run(name, "net.yaml", *options)
+    assert result.status == 2
+    assert "error[file-unreadable]: `net.yaml` cannot be read: permission denied" in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["validate"],
+        ["validate", "net.yaml", "--nonsense"],
+        ["validate", "net.yaml", "--format", "xml"],
+        ["compile", "net.yaml"],
+        ["compile", "net.yaml", "-b", "torch", "--check"],
+        ["compile", "net.yaml", "-b", "torch", "--weights", "w"],
+        ["compile", "net.yaml", "-b", "torch", "-o", "a", "--check", "--weights", "w"],
+        ["compile", "net.yaml", "-b", "mxnet"],
+        ["init-weights", "net.yaml"],
+        ["init-weights", "net.yaml", "-o", "w", "--seed", "-1"],
+        ["init-weights", "net.yaml", "-o", "w", "--seed", "x"],
+        ["check", "net.yaml", "--backends", ","],
+        ["check", "net.yaml", "--steps", "-1"],
+        ["check", "net.yaml", "--dtype", "float16"],
+        ["check", "net.yaml", "--source", "torch"],
+        ["check", "net.yaml", "--source", "=x.py"],
+        ["train", "net.yaml"],
+        ["train", "net.yaml", "-b", "torch", "--epochs", "-1"],
+        ["explain", "net.yaml", "conv9"],
+    ],
+)
+def test_wrong_usage(run: Shell, arguments: list[str]) -> None:
+    before = sorted(os.listdir())
+    result = run(*arguments)
+    assert result.status == 2
+    assert result.out == ""
+    assert "Error: " in result.err or "error[" in result.err
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", *(c.split(" ")[0] for c in (*READERS, *RUNNERS)), "ops", "schema", "new"],
+)
+def test_help_is_enough(run: Shell, command: str) -> None:
+    result = run(*([command] if command else []), "--help")
+    assert result.status == 0
+    assert result.err == ""
+    assert "Usage: cnnspec" in result.out
+    assert "\b" not in result.out
+    if command:
+        assert f"\n    cnnspec {command}" in result.out, "an example"
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+
+
+def test_no_arguments_show_the_help(run: Shell) -> None:
+    result = run()
+    assert "Commands:" in result.out + result.err
+
+
+def test_version(run: Shell) -> None:
+    assert run("--version") == (0, f"cnnspec {cnnspec.__version__}\n", "")
+
+
+# --- validate ----------------------------------------------------------------------------------
+
+
+def test_validate(run: Shell) -> None:
+    assert run("validate", "net.yaml") == (0, "net.yaml: ok, 4 layers, 95 parameters\n", "")
+
+
+def test_validate_shows_the_place(run: Shell) -> None:
+    result = run("validate", "wrong.yaml")
+    assert result.status == 1
+    assert " --> wrong.yaml:5:33\n" in result.err
+    assert "did you mean `kernel`?" in result.err
+    assert "\x1b" not in result.err
+    concise = run("validate", "wrong.yaml", "--format", "concise")
+    assert concise.status == 1
+    assert concise.err.splitlines()[0].startswith("wrong.yaml:5:33: error[unknown-field]: ")
+
+
+def test_validate_several(run: Shell) -> None:
+    result = run("validate", "net.yaml", "wrong.yaml", "strided.yaml")
+    assert result.status == 1
+    assert [line.partition(":")[0] for line in result.out.splitlines()] == [
+        "net.yaml",
+        "strided.yaml",
+    ]
+    assert "wrong.yaml:5:33" in result.err
+    assert "strided.yaml:5:" in result.err
+    assert run("validate", "wrong.yaml", "missing.yaml").status == 2
+
+
+def test_validate_json(run: Shell) -> None:
+    result = run("validate", "net.yaml", "wrong.yaml", "--format", "json")
+    assert result.status == 1
+    assert result.err == ""
+    first = json.loads(result.out)["diagnostics"][0]
+    assert (first["code"], first["file"], first["line"]) == ("unknown-field", "wrong.yaml", 5)
+    assert json.loads(run("validate", "net.yaml", "--format", "json").out) == {"diagnostics": []}
+
+
+def test_warnings_count_under_strict_only(run: Shell) -> None:
+    result = run("validate", "strided.yaml")
+    assert result.status == 0
+    assert "warning[" in result.err
+    assert run("validate", "strided.yaml", "--strict").status == 1
+    assert run("validate", "net.yaml", "--strict").status == 0
+
+    result = run("compile", "strided.yaml", "-b", "torch")
+    assert result.status == 0
+    assert "warning[" in result.err
+    assert result.out.startswith('"""small: ')
+    result = run("compile", "strided.yaml", "-b", "torch", "-o", "net.py", "--strict")
+    assert result.status == 1
+    assert not Path("net.py").exists()
+
+
+def test_names_of_files_cannot_write_to_the_terminal(run: Shell) -> None:
+    Path("\x1b[31m.yaml").write_text(SPEC)
+    result = run("validate", "\x1b[31m.yaml", "\x1b[32m.yaml")
+    assert result.status == 2
+    assert "\x1b" not in result.out + result.err
+    assert "\\x1b[31m.yaml: ok" in result.out
+
+
+# --- summary, explain, expand, ops, schema, new ------------------------------------------------
+
+
+def test_summary(run: Shell) -> None:
+    table = run("summary", "net.yaml")
+    assert table.status == 0
+    assert "conv1" in table.out
+    markdown = run("summary", "net.yaml", "--format", "markdown")
+    assert "| conv1 | conv | 2x3x4 |" in markdown.out
+    found = json.loads(run("summary", "net.yaml", "--format", "json").out)
+    assert found["name"] == "small"
+    assert found["totals"] == {
+        "parameters": 95,
+        "trainable": 95,
+        "non_trainable": 0,
+        "running_statistics": 0,
+        "macs": 2 * 12 * 9 + 24 * 3,
+    }
+    assert found["layers"][0] == {
+        "name": "conv1",
+        "op": "conv",
+        "shape": [2, 3, 4],
+        "parameters": 20,
+        "macs": 216,
+    }
+
+
+def test_explain(run: Shell) -> None:
+    everything, one = run("explain", "net.yaml"), run("explain", "net.yaml", "conv1")
+    assert everything.status == one.status == 0
+    assert "conv1" in everything.out
+    assert "fc" in everything.out
+    assert "conv1" in one.out
+    wrong = run("explain", "net.yaml", "conv2")
+    assert "did you mean `conv1`?" in wrong.err
+
+
+def test_expand_is_a_spec_of_the_same_network(run: Shell) -> None:
+    result = run("expand", "net.yaml")
+    assert result.status == 0
+    Path("full.yaml").write_text(result.out)
+    again = run("expand", "full.yaml")
+    assert again.out == result.out
+    assert cnnspec.emit("full.yaml", "torch").text == cnnspec.emit("net.yaml", "torch").text
+
+
+def test_ops(run: Shell) -> None:
+    table = run("ops")
+    assert table.status == 0
+    assert table.out.splitlines()[0].split() == ["op", "numpy", "torch", "keras"]
+    found = json.loads(run("ops", "--format", "json").out)
+    assert found["conv"] == {"numpy": None, "torch": None, "keras": None}
+    assert "| conv | yes | yes | yes |" in run("ops", "--format", "markdown").out
+
+
+def test_schema_accepts_specs(run: Shell) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    import yaml
+
+    schema = json.loads(run("schema").out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(SPEC), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(WRONG), schema)
+
+
+def test_new(run: Shell) -> None:
+    result = run("new", "first.yaml")
+    assert (result.status, result.out) == (0, "")
+    text = Path("first.yaml").read_text()
+    assert run("new").out == text
+    assert text.startswith("#") or "#" in text
+    assert run("validate", "first.yaml", "--strict").status == 0
+
+    Path("first.yaml").write_text("mine")
+    result = run("new", "first.yaml")
+    assert result.status == 2
+    assert "error[file-exists]" in result.err
+    assert Path("first.yaml").read_text() == "mine"
+    assert run("new", "first.yaml", "--force").status == 0
+    assert Path("first.yaml").read_text() == text
+
+
+# --- compile -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "keras"])
+def test_compile(run: Shell, backend: str) -> None:
+    result = run("compile", "net.yaml", "--backend", backend)
+    assert (result.status, result.err) == (0, "")
+    assert result.out == cnnspec.emit("net.yaml", backend).text
+    written = run("compile", "net.yaml", "-b", backend, "-o", "net.py")
+    assert (written.status, written.out) == (0, "")
+    assert Path("net.py").read_text() == result.out
+
+
+def test_compile_does_not_overwrite(run: Shell) -> None:
+    Path("net.py").write_text("mine")
+    result = run("compile", "net.yaml", "-b", "torch", "-o", "net.py")
+    assert result.status == 2
+    assert "error[file-exists]" in result.err
+    assert Path("net.py").read_text() == "mine"
+    assert run("compile", "net.yaml", "-b", "torch", "-o", "net.py", "--force").status == 0
+    assert "class Small" in Path("net.py").read_text()
+
+
+def test_compile_check(run: Shell) -> None:
+    check = ("compile", "net.yaml", "-b", "torch", "-o", "net.py", "--check")
+    result = run(*check)
+    assert (result.status, os.path.exists("net.py")) == (1, False)
+    assert "there is no file `net.py` yet" in result.err
+    run("compile", "net.yaml", "-b", "torch", "-o", "net.py")
+    assert run(*check) == (0, "", "")
+    edited = Path("net.py").read_text().replace("nn.Conv2d(1, 2, 3)", "nn.Conv2d(1, 2, 5)")
+    Path("net.py").write_text(edited)
+    result = run(*check)
+    assert (result.status, result.out) == (1, "")
+    assert "error[file-differs]" in result.err
+    assert "nn.Conv2d(1, 2, 5)" in result.err
+    assert Path("net.py").read_text() == edited
+    Path("net.py").write_bytes(b"\xff\xfe\x00")
+    assert run(*check).status == 1
+    assert run("compile", "net.yaml", "-b", "torch", "-o", ".", "--check").status == 2
+
+
+def test_compile_reproducible(run: Shell) -> None:
+    Path("net.yaml").write_text(SPEC.replace("relu", "dropout"))
+    plain = run("compile", "net.yaml", "-b", "torch").out
+    counted = run("compile", "net.yaml", "-b", "torch", "--reproducible").out
+    assert "nn.Dropout" in plain
+    assert counted != plain
+    assert counted == cnnspec.emit("net.yaml", "torch", reproducible=True).text
+
+
+def test_compile_reports_the_missing_directory(run: Shell) -> None:
+    result = run("compile", "net.yaml", "-b", "torch", "-o", "there/is/none.py")
+    assert result.status == 2
+    assert "there is no directory `there/is`" in result.err
+
+
+def test_compile_with_weights(run: Shell) -> None:
+    run("init-weights", "net.yaml", "-o", "trained.safetensors")
+    options = ("-b", "torch", "--weights", "trained.safetensors")
+    result = run("compile", "net.yaml", *options, "-o", "out.py")
+    assert result.status == 0, result.err
+    assert Path("out.safetensors").read_bytes() == Path("trained.safetensors").read_bytes()
+    # What it says is what works.
+    lines = result.err.partition("to load them:\n")[2]
+    torch = pytest.importorskip("torch")
+    code = "import sys; sys.path.insert(0, '.')\n" + "\n".join(
+        line.strip() for line in lines.splitlines()
+    )
+    Path("use.py").write_text(code)
+    model = runpy.run_path("use.py")["model"]
+    expected = cnnspec.initial_weights(cnnspec.load("net.yaml"))
+    assert np.array_equal(
+        model.fc.weight.detach().numpy(), expected["fc.weight"].astype(np.float32)
+    )
+    assert isinstance(model, torch.nn.Module)
+
+    again = run("compile", "net.yaml", *options, "-o", "out.py")
+    assert (again.status, "error[file-exists]" in again.err) == (2, True)
+    assert run("compile", "net.yaml", *options, "-o", "trained.py").status == 0  # already beside it
+
+
+def test_compile_with_weights_of_another_network(run: Shell) -> None:
+    run("init-weights", "net.yaml", "-o", "w.safetensors")
+    Path("wide.yaml").write_text(SPEC.replace("filters: 2", "filters: 3"))
+    result = run(
+        "compile", "wide.yaml", "-b", "torch", "-o", "out.py", "--weights", "w.safetensors"
+    )
+    assert result.status == 1
+    assert "error[weight-shape]" in result.err
+    assert not Path("out.py").exists()
+    missing = run("compile", "net.yaml", "-b", "torch", "-o", "out.py", "--weights", "none")
+    assert (missing.status, Path("out.py").exists()) == (2, False)
+
+
+# --- init-weights ------------------------------------------------------------------------------
+
+
+def test_init_weights(run: Shell) -> None:
+    assert run("init-weights", "net.yaml", "-o", "a").status == 0
+    assert run("init-weights", "net.yaml", "-o", "b", "--seed", "1").status == 0
+    graph = cnnspec.load("net.yaml")
+    for file, seed in (("a", 0), ("b", 1)):
+        found = cnnspec.read_weights(file, graph)
+        expected = cnnspec.initial_weights(graph, seed=seed)
+        assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    before = Path("a").read_bytes()
+    assert run("init-weights", "net.yaml", "-o", "a", "--seed", "2").status == 2
+    assert Path("a").read_bytes() == before
+
+
+# --- the process -------------------------------------------------------------------------------
+
+
+def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cnnspec", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+def test_as_a_process(run: Shell) -> None:
+    assert process("validate", "net.yaml").returncode == 0
+    assert process("validate", "wrong.yaml").returncode == 1
+    assert process("validate", "missing.yaml").returncode == 2
+    assert process("nonsense").returncode == 2
+
+
+def test_interrupt(run: Shell) -> None:
+    os.mkfifo("slow.yaml")  # nobody writes to it, so reading takes until the signal
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cnnspec", "validate", "slow.yaml"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert "Traceback" not in out + err
+
+
+def test_the_reader_may_leave(run: Shell) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    child = subprocess.run(
+        [sys.executable, "-m", "cnnspec", "schema"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert child.stderr == ""
+
+
+def test_a_full_disk(run: Shell) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        child = subprocess.run(
+            [sys.executable, "-m", "cnnspec", "summary", "net.yaml"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert child.returncode == 2
+    assert "the standard output cannot be written: no space left on device" in child.stderr
+    assert "Traceback" not in child.stderr
+
+
+def test_a_bug_keeps_its_traceback(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cnnspec.cli.reading.read", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["validate", "net.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "terminal", "expected"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"NO_COLOR": "1"}, True, False),
+        ({"NO_COLOR": ""}, True, True),
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "dumb"}, True, False),
+    ],
+)
+def test_colours(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], terminal: bool, expected: bool
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert colored(sys.stderr) is expected
+
+
+def test_colours_reach_the_terminal_only(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[1;31m" in run("validate", "wrong.yaml").err
+    assert "\x1b" not in run("validate", "wrong.yaml", "--format", "json").out
