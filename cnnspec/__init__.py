@@ -73,13 +73,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'cnnspec' has no attribute {name!r}")
-    value = getattr(import_module(f"cnnspec.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name at all for one of ours
+
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'cnnspec' has no attribute {name!r}")
+        value = getattr(import_module(f"cnnspec.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

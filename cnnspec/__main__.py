@@ -13,9 +13,12 @@ def main() -> int:
     # Importing makes many objects and no garbage, and looking for some takes a twentieth of a
     # `validate`. Commands that do more than read a spec turn it on again.
     gc.disable()
-    from cnnspec.cli import main as run
+    try:
+        from cnnspec.cli import main as run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # while importing; later ones are the command's own matter
+        return 130
 
 
 if __name__ == "__main__":

@@ -46,8 +46,10 @@ class _Builder:
     def build(self) -> Built:
         inputs = tuple(self._input(name, shape) for name, shape in self.spec.inputs)
         names = Names(inputs=tuple(entry.name for entry in inputs))
-        names.values.update((entry.name, entry) for entry in inputs)
-        only = inputs[0] if len(inputs) == 1 else None
+        for entry in inputs:
+            fits = math.prod(entry.shape) <= limits.MOST_ELEMENTS
+            names.values[entry.name] = entry if fits else UNKNOWN
+        only = names.values[inputs[0].name] if len(inputs) == 1 else None
         if only is not None:
             names.values["input"] = only
         self._count()
@@ -339,9 +341,10 @@ class _Builder:
     def _limits(self, layer: Layer, path: str, inferred: Inferred) -> bool:
         shape, at = inferred.shape, layer.fields
         fine = self._limit(math.prod(shape), f"the output of `{path}`", shape, at, key=True)
-        for param in inferred.params:
-            fine &= self._limit(param.size, f"`{path}.{param.name}`", param.shape, at, key=True)
-        return fine
+        return fine and all(
+            self._limit(param.size, f"`{path}.{param.name}`", param.shape, at, key=True)
+            for param in inferred.params
+        )
 
     def _expected(self, layer: Layer, path: str, shape: Shape) -> bool:
         expect = layer.expect

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +22,8 @@ BACKENDS = ("numpy", "torch", "keras")
 SPEC = Path(__file__).parent.parent / "specs" / "digits.yaml"
 SAMPLES = 37
 """Real digits that are checked; no size in the network, so that no two axes can be confused."""
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 MOST_ERROR = 1e-12
 """Of a tensor, relative to its largest magnitude, in float64."""
@@ -45,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backends", default=",".join(BACKENDS))
     given = parser.parse_args(arguments)
     names = tuple(given.backends.split(","))
+    # What the children print must come between these lines, into a pipe as well.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     started = time.perf_counter()
     try:
         faults = [
@@ -186,11 +193,18 @@ def compared(curves: dict[str, list[dict[str, str]]]) -> list[str]:
 
 
 def _title(text: str) -> None:
-    print(f"\n== {text} ==", flush=True)
+    print(f"\n== {text} ==")
 
 
 def _cnnspec(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "cnnspec", *arguments], check=False)  # noqa: S603
+    # One thread each: so small a network gains nothing from more, and with other processes about
+    # threads that wait for each other take many times as long.
+    threads = {name: os.environ.get(name, "1") for name in THREADS}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "cnnspec", *arguments],
+        check=False,
+        env={**os.environ, **threads},
+    )
     if done.returncode:
         raise Failed(f"cnnspec {' '.join(arguments)}", done.returncode)
 

@@ -153,5 +153,5 @@ def _scalar(value: object) -> str:
         return repr(value)  # the shortest text that gives the same float: 1e-05, 0.1, 1.0
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value not in _TYPED
-        return value if plain else json.dumps(value)
+        return value if plain else json.dumps(value, ensure_ascii=False)
     raise TypeError(f"no spelling for {value!r}")

@@ -40,10 +40,14 @@ class Faults:
     ) -> None:
         """Report a fault of the value at a path, or of the last key in it.
 
+        What the text does not hold, such as the fields of a bare word, is placed at the longest
+        part of the path that it does hold.
+
         Raises:
             SpecError: there are `MOST_FAULTS` errors now.
         """
-        span = self.document.key_span(path) if key else self.document.span(path)
+        span = self.document.key_spans.get(path) if key else None
+        span = span or self.document.span(path)
         self.found.append(Diagnostic(code, message, Label(span), secondary, notes, help, severity))
         if severity == "error" and self.errors >= MOST_FAULTS:
             self.raise_any()

@@ -187,7 +187,8 @@ class Graph:
 
     def users(self) -> dict[str, list[Node[Op]]]:
         """The nodes that read each value, by its id, in order; once for each time they read it."""
-        found: dict[str, list[Node[Op]]] = {value.id: [] for value in (*self.inputs, *self.nodes)}
+        values: list[Value] = [*self.inputs, *self.nodes]
+        found: dict[str, list[Node[Op]]] = {value.id: [] for value in values}
         for node in self.nodes:
             for value in node.inputs:
                 found[value.id].append(node)

@@ -16,13 +16,14 @@ MEANT = frozenset(("index", "count", "input"))
 """Names that a spec gives a meaning itself."""
 
 MODULE_ATTRIBUTES = frozenset(
-    # Public attributes of torch.nn.Module; a test holds this list against the installed torch.
+    # Public attributes of torch.nn.Module and nn.Sequential; a test holds this list against the
+    # installed torch.
     """
-    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
-    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
-    get_submodule half ipu load_state_dict modules mtia named_buffers named_children
-    named_modules named_parameters parameters register_backward_hook register_buffer
-    register_forward_hook register_forward_pre_hook register_full_backward_hook
+    T_destination add_module append apply bfloat16 buffers call_super_init children compile cpu
+    cuda double dump_patches eval extend extra_repr float forward get_buffer get_extra_state
+    get_parameter get_submodule half insert ipu load_state_dict modules mtia named_buffers
+    named_children named_modules named_parameters parameters pop register_backward_hook
+    register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
@@ -33,8 +34,9 @@ MODULE_ATTRIBUTES = frozenset(
 EMITTED_ATTRIBUTES = frozenset(
     # Attributes of the classes that the back ends write.
     """
-    accumulate astype at frozen gradients index count input layers load_state load_weights logits
-    name_random_layers named_layers save_weights self state statistics zero_gradients
+    accumulate astype at child frozen gradients index count input last layers load_state
+    load_weights logits name_random_layers named_layers outputs_and_logits part save_weights self
+    state statistics zero_gradients
     """.split()
 )
 

@@ -142,7 +142,7 @@ def read_word(
     """
     fields: Mapping[str, object] = {}
     if isinstance(value, str):
-        key, at = value, path
+        key, at = value, (*path, value)
     elif isinstance(value, dict) and len(value) == 1:
         key, given = next(iter(value.items()))
         at = (*path, key)

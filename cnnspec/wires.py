@@ -63,8 +63,8 @@ def name_label(faults: Faults, layer: Layer, message: str) -> Label:
     """A label at a layer's name, or at its op."""
     path = name_path(layer)
     document = faults.document
-    span = document.key_span(path) if layer.name is None else document.span(path)
-    return Label(span, message)
+    span = document.key_spans.get(path) if layer.name is None else None
+    return Label(span or document.span(path), message)
 
 
 def give_name(faults: Faults, names: Names, layer: Layer, name: str, value: Known) -> None:

@@ -40,7 +40,7 @@ def test_load_reports_places() -> None:
     assert error.value.exit_status == 1
     with pytest.raises(SpecError, match="<mapping>:"):
         cnnspec.load({"cnnspec": 1, "input": [3], "layers": ["rellu"]})
-    with pytest.raises(SetupError, match="there is no file `missing.yaml`"):
+    with pytest.raises(SetupError, match=r"there is no file `missing\.yaml`"):
         cnnspec.load("missing.yaml")
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ layers:
   - flatten
   - dense: {name: fc, units: 3}
 """
-WRONG = SPEC.replace("kernel: 3", "kernl: 3")
+WRONG = SPEC.replace("kernel: 3", "kernel: 3, paddng: 1")
 STRIDED = SPEC.replace("kernel: 3", "kernel: 3, stride: 2")  # leaves a column unread
 
 
@@ -85,12 +85,13 @@ def test_files_that_are_no_spec(
     run: Shell, command: str, file: str, status: int, code: str
 ) -> None:
     Path("binary.yaml").write_bytes(b"\x7fELF\xff\xfe\x00")
-    Path("archive.yaml").write_bytes(b"PK\x03\x04\x00\x00")
+    Path("archive.yaml").write_bytes(b"PK\x00\x00")
     Path("empty.yaml").write_text("")
     name, *options = command.split(" ")
     result = run(name, file, *options)
-    assert (result.status, f"[{code}]" in result.err) == (status, True), result.err
-    assert result.out == ""
+    said = result.out if name == "check" and status == 1 else result.err  # a report says it
+    assert (result.status, f"[{code}]" in said) == (status, True), said
+    assert said is result.out or result.out == ""
     assert not Path("w").exists()
 
 
@@ -179,12 +180,12 @@ def test_validate(run: Shell) -> None:
 def test_validate_shows_the_place(run: Shell) -> None:
     result = run("validate", "wrong.yaml")
     assert result.status == 1
-    assert " --> wrong.yaml:5:33\n" in result.err
-    assert "did you mean `kernel`?" in result.err
+    assert " --> wrong.yaml:5:48\n" in result.err
+    assert "did you mean `padding`?" in result.err
     assert "\x1b" not in result.err
     concise = run("validate", "wrong.yaml", "--format", "concise")
     assert concise.status == 1
-    assert concise.err.splitlines()[0].startswith("wrong.yaml:5:33: error[unknown-field]: ")
+    assert concise.err.splitlines()[0].startswith("wrong.yaml:5:48: error[unknown-field]: ")
 
 
 def test_validate_several(run: Shell) -> None:
@@ -194,7 +195,7 @@ def test_validate_several(run: Shell) -> None:
         "net.yaml",
         "strided.yaml",
     ]
-    assert "wrong.yaml:5:33" in result.err
+    assert "wrong.yaml:5:48" in result.err
     assert "strided.yaml:5:" in result.err
     assert run("validate", "wrong.yaml", "missing.yaml").status == 2
 
@@ -372,29 +373,40 @@ def test_compile_reports_the_missing_directory(run: Shell) -> None:
     assert "there is no directory `there/is`" in result.err
 
 
-def test_compile_with_weights(run: Shell) -> None:
+@pytest.mark.parametrize(
+    ("backend", "framework"), [("numpy", "numpy"), ("torch", "torch"), ("keras", "tensorflow")]
+)
+def test_compile_with_weights(run: Shell, backend: str, framework: str) -> None:
     run("init-weights", "net.yaml", "-o", "trained.safetensors")
-    options = ("-b", "torch", "--weights", "trained.safetensors")
+    options = ("-b", backend, "--weights", "trained.safetensors")
     result = run("compile", "net.yaml", *options, "-o", "out.py")
     assert result.status == 0, result.err
     assert Path("out.safetensors").read_bytes() == Path("trained.safetensors").read_bytes()
-    # What it says is what works.
-    lines = result.err.partition("to load them:\n")[2]
-    torch = pytest.importorskip("torch")
-    code = "import sys; sys.path.insert(0, '.')\n" + "\n".join(
-        line.strip() for line in lines.splitlines()
-    )
-    Path("use.py").write_text(code)
-    model = runpy.run_path("use.py")["model"]
-    expected = cnnspec.initial_weights(cnnspec.load("net.yaml"))
-    assert np.array_equal(
-        model.fc.weight.detach().numpy(), expected["fc.weight"].astype(np.float32)
-    )
-    assert isinstance(model, torch.nn.Module)
 
     again = run("compile", "net.yaml", *options, "-o", "out.py")
     assert (again.status, "error[file-exists]" in again.err) == (2, True)
     assert run("compile", "net.yaml", *options, "-o", "trained.py").status == 0  # already beside it
+
+    # What it says is what works.
+    pytest.importorskip(framework)
+    lines = result.err.partition("to load them:\n")[2].splitlines()
+    code = "\n".join(line.removeprefix("  ") for line in lines)
+    code += "\nsave = getattr(model, 'save_weights', None)\n"
+    if backend == "keras":
+        code += "from out import save_weights\nsave = lambda path: save_weights(model, path)\n"
+    code += "save('again.safetensors')\n"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
+    graph = cnnspec.load("net.yaml")
+    expected = cnnspec.initial_weights(graph)
+    for name, value in cnnspec.read_weights("again.safetensors", graph).items():
+        assert np.array_equal(value.astype(np.float32), expected[name].astype(np.float32))
+
+
+def test_how_to_load_weights_where_the_file_is_no_module(run: Shell) -> None:
+    run("init-weights", "net.yaml", "-o", "w.safetensors")
+    result = run("compile", "net.yaml", "-b", "torch", "--weights", "w.safetensors", "-o", "a-b.py")
+    assert "  # in a-b.py:\n\n  model = Small()\n" in result.err
+    assert "import" not in result.err
 
 
 def test_compile_with_weights_of_another_network(run: Shell) -> None:
@@ -426,6 +438,131 @@ def test_init_weights(run: Shell) -> None:
     assert Path("a").read_bytes() == before
 
 
+# --- check and train: what they are asked for; their own tests are elsewhere ---------------------
+
+
+def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def command(specs: list[str], **options: Any) -> int:
+        asked.update(options, specs=specs)
+        options["out"]("the report")
+        return 1
+
+    monkeypatch.setattr(import_module("cnnspec.check"), "command", command)
+    assert run("check", "net.yaml", "wrong.yaml") == (1, "the report\n", "")
+    for name in ("out", "say"):
+        assert callable(asked.pop(name))
+    assert asked == {
+        "specs": ["net.yaml", "wrong.yaml"],
+        "backends": ("numpy", "torch", "keras"),
+        "form": "text",
+        "dtype": None,
+        "seed": None,
+        "steps": 5,
+        "inputs": None,
+        "save": None,
+        "sources": (),
+        "jobs": 1,
+        "in_process": False,
+        "force": False,
+        "color": False,
+    }
+    options = (
+        "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
+        "--save out --source torch=a.py:Net --source keras=dir=x/b.py --jobs 2 --in-process --force"
+    )
+    assert run("check", "net.yaml", *options.split(" ")).status == 1
+    del asked["out"], asked["say"]
+    assert asked == {
+        "specs": ["net.yaml"],
+        "backends": ("numpy", "torch"),
+        "form": "json",
+        "dtype": "float32",
+        "seed": 3,
+        "steps": 0,
+        "inputs": "i.npz",
+        "save": "out",
+        "sources": (("torch", "a.py", "Net"), ("keras", "dir=x/b.py", None)),
+        "jobs": 2,
+        "in_process": True,
+        "force": True,
+        "color": False,
+    }
+
+
+def test_train_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def command(spec: str, **options: Any) -> int:
+        asked.update(options, spec=spec)
+        return 0
+
+    monkeypatch.setattr(import_module("cnnspec.train"), "command", command)
+    options = "-b torch --data digits -o d --dtype float64 --epochs 3 --seed 9 --force"
+    assert run("train", "net.yaml", *options.split(" ")) == (0, "", "")
+    del asked["out"], asked["say"]
+    assert asked == {
+        "spec": "net.yaml",
+        "backend": "torch",
+        "data": "digits",
+        "directory": "d",
+        "dtype": "float64",
+        "epochs": 3,
+        "seed": 9,
+        "force": True,
+    }
+    assert run("train", "net.yaml", "-b", "numpy").status == 0
+    assert (asked["dtype"], asked["epochs"], asked["directory"]) == ("float32", None, None)
+
+
+WITHOUT_FRAMEWORKS = """
+import sys
+
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "tensorflow", "keras"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nothing())
+from cnnspec.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("torch", "torch"), ("keras", "tensorflow")])
+@pytest.mark.parametrize("command", ["train -b {}", "check --backends numpy,{} --in-process"])
+def test_a_missing_framework_says_which_extra(
+    digits: Path, tmp_path: Path, command: str, backend: str, extra: str
+) -> None:
+    name, *options = command.format(backend).split(" ")
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FRAMEWORKS, name, str(digits), *options],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    said = child.stdout + child.stderr
+    assert child.returncode == 2, said
+    assert f"pip install 'cnnspec[{extra}]'" in said
+    assert "Traceback" not in said
+
+
+def test_check_agrees(run: Shell) -> None:
+    pytest.importorskip("torch")
+    options = ("--backends", "numpy,torch", "--in-process", "--format", "json")
+    result = run("check", "net.yaml", *options)
+    assert result.status == 0, result.out
+    assert json.loads(result.out)["status"] == "agree"
+    text = run("compile", "net.yaml", "-b", "torch").out
+    Path("edited.py").write_text(text.replace("F.relu(x)", "F.relu(x) * 1.01"))
+    result = run("check", "net.yaml", *options, "--source", "torch=edited.py")
+    assert result.status == 1, result.out
+    assert json.loads(result.out)["status"] == "disagree"
+
+
 # --- the process -------------------------------------------------------------------------------
 
 
@@ -435,6 +572,7 @@ def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
         **options,
     )
 
@@ -447,16 +585,18 @@ def test_as_a_process(run: Shell) -> None:
 
 
 def test_interrupt(run: Shell) -> None:
-    os.mkfifo("slow.yaml")  # nobody writes to it, so reading takes until the signal
+    os.mkfifo("slow.yaml")
     child = subprocess.Popen(
         [sys.executable, "-m", "cnnspec", "validate", "slow.yaml"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.5)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=20)
+    # Opening it waits for the child; as nothing is written, the child reads until the signal.
+    with open("slow.yaml", "w"):
+        time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
     assert child.returncode == 130
     assert "Traceback" not in out + err
 

@@ -76,7 +76,7 @@ def test_leaves_nothing_behind(
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, call, fail)
+    monkeypatch.setattr(os, call, fail)
     with pytest.raises(SetupError, match=os.strerror(number).lower()) as error:
         files.write_text(path, "yours", force=True)
     monkeypatch.undo()
@@ -91,7 +91,7 @@ def test_an_interrupt_leaves_nothing_behind(
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "fsync", interrupt)
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         files.write_text(tmp_path / "a.txt", "x")
     assert os.listdir(tmp_path) == []

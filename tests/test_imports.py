@@ -29,6 +29,7 @@ def loaded(arguments: list[str], place: Path, before: str = "") -> set[str]:
         text=True,
         cwd=place,
         timeout=60,
+        check=False,
     )
     line = process.stdout.strip().rpartition("\n")[2]
     assert line.startswith("LOADED "), process.stderr

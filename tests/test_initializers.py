@@ -19,9 +19,8 @@ MANY = (400, 30, 5, 5)
 FAN_IN, FAN_OUT = 30 * 25, 400 * 25
 
 
-def drawn(init: kinds.Initializer, shape: tuple[int, ...] = MANY, **fans: int) -> Any:
-    fans = fans or {"fan_in": FAN_IN, "fan_out": FAN_OUT}
-    param = Param("weight", shape, "OIHW", init, **fans)
+def drawn(init: kinds.Initializer, shape: tuple[int, ...] = MANY) -> Any:
+    param = Param("weight", shape, "OIHW", init, fan_in=FAN_IN, fan_out=FAN_OUT)
     values = draw(NAME, param, 0)
     assert values.dtype == np.float64
     assert values.shape == shape

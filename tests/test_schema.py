@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cnnspec import graph
+from cnnspec.diagnostics import SpecError
 from cnnspec.document import parse
 from cnnspec.faults import MOST_FAULTS
 from cnnspec.schema import read_spec
@@ -117,7 +118,7 @@ def test_defaults() -> None:
         (spec("relu: @@3"), "wrong-type"),
         (spec("conv: {filters: 8, kernel: 3, @@kernal: 3}"), "unknown-field"),
         (spec("@@conv: {filters: 8}"), "missing-field"),
-        (spec("@@conv"), "missing-field"),
+        (spec("@@dense"), "missing-field"),
         (spec("@@sequence"), "missing-field"),
         (spec("sequence: {layers: [relu], @@kernel: 3}"), "unknown-field"),
         (spec("sequence: {@@layers: []}"), "no-layers"),
@@ -279,7 +280,7 @@ def test_several_faults_are_reported_together_in_order() -> None:
         more="seed: x\n",
     )
     assert [(d.code, *place(d)) for d in errors(text)] == [
-        ("out-of-range", 4, 18),
+        ("out-of-range", 4, 19),
         ("out-of-range", 4, 42),
         ("unknown-field", 4, 46),
         ("unknown-op", 5, 3),
@@ -295,19 +296,17 @@ def test_a_phase_ends_after_many_faults() -> None:
 
 def test_too_many_layers_in_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "MOST_NODES", 3)
-    check_marked(
-        "cnnspec: 1\ninput: [3]\n@@layers: [relu, relu, relu, relu]\n", "too-many-layers"
-    )
+    check_marked("cnnspec: 1\ninput: [3]\n@@layers: [relu, relu, relu, relu]\n", "too-many-layers")
 
 
 def test_a_fault_below_an_alias_is_where_the_value_is() -> None:
     text = spec("conv: &c {filters: 4, kernel: @@0}", "conv: *c")
     clean = text.replace("@@", "")
-    assert [place(d) for d in errors(clean)] == [(4, 32), (4, 32)]
+    assert [place(d) for d in errors(clean)] == [(4, 33), (4, 33)]
 
 
 def test_json() -> None:
-    text = '{"cnnspec": 1,\n "input": [3],\n "layers": ["relu", {"dense": {"unit": 3}}]}'
-    with pytest.raises(Exception, match="unit") as caught:
+    text = '{"cnnspec": 1,\n "input": [3],\n "layers": ["relu", {"dense": {"units": 0}}]}'
+    with pytest.raises(SpecError, match="units") as caught:
         read_spec(parse(text, "spec.json"))
-    assert "spec.json:3:23" in str(caught.value)
+    assert "spec.json:3:41" in str(caught.value)

@@ -268,5 +268,16 @@ class Backend(Protocol):
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network; SpecError where an op has no spelling here."""
 
-    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
-        """A session over this text; SetupError where the framework is missing."""
+    def open(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        eager: bool = True,
+    ) -> Session:
+        """A session over this text; SetupError where the framework is missing.
+
+        With `eager=False` the framework may compile the step before it runs it, which takes a
+        while and pays off over many steps.
+        """

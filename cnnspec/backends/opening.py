@@ -1,4 +1,4 @@
-"""Opening a sequence whose last layer is an output's final activation, which the loss leaves out."""
+"""Opens a sequence that ends in an output's final activation, which the loss leaves out."""
 
 from __future__ import annotations
 

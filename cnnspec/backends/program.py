@@ -159,7 +159,7 @@ def remove_taps(tree: ast.Module) -> ast.Module:
     """The tree without taps, to hold an instrumented tree against its text."""
 
     class Remover(ast.NodeTransformer):
-        def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - the name is ast's
+        def visit_Call(self, node: ast.Call) -> ast.AST:
             self.generic_visit(node)
             if isinstance(node.func, ast.Name) and node.func.id in (TAP, FEED):
                 return node.args[-1]
@@ -223,7 +223,7 @@ def run_own(program: Program, path: str) -> ModuleType:
     """
     try:
         return program.run()
-    except Exception as fault:  # noqa: BLE001 - a program of the user's own may raise anything
+    except Exception as fault:
         kind = type(fault).__name__
         raise DataError(
             Diagnostic("bad-source", f"`{path}` raised {kind} while it was loaded: {fault}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cnnspec.backends.library import Library, names_in
-from cnnspec.backends.writer import Code, Writer, unmarked
+from cnnspec.backends.writer import WIDTH, Code, Writer, unmarked
 from cnnspec.diagnostics import Diagnostic, SpecError
 from cnnspec.graph import Graph, Node, Scope, Value
 from cnnspec.ops.base import Op, Shape, show
+
+LONGEST_SUMMARY = WIDTH - len('""": ."""')
 
 
 def camel(name: str) -> str:
@@ -22,10 +24,13 @@ def snake(name: str) -> str:
 
 
 def summary_line(graph: Graph) -> str:
-    """Inputs and outputs with their shapes, for a docstring."""
+    """Inputs and outputs with their shapes, for a docstring; their number where that is long."""
     inputs = ", ".join(_named(i.name, i.shape, len(graph.inputs)) for i in graph.inputs)
     outputs = ", ".join(_named(o.name, o.value.shape, len(graph.outputs)) for o in graph.outputs)
-    return f"{inputs} -> {outputs} for each sample"
+    line = f"{inputs} -> {outputs} for each sample"
+    if len(line) + len(graph.name) <= LONGEST_SUMMARY:
+        return line
+    return f"{len(graph.inputs)} inputs -> {len(graph.outputs)} outputs for each sample"
 
 
 def _named(name: str, shape: Shape, count: int) -> str:
@@ -62,9 +67,12 @@ def assemble(
         for line in group:
             writer.line(line)
         writer.blank()
+    constants = False
     for helper in helpers:
-        writer.blank(2 if "\n" in helper.text else 1)
+        is_constant = not helper.text.startswith(("def ", "class ", "@"))
+        writer.blank(1 if constants and is_constant else 2)
         writer.block(helper.text)
+        constants = is_constant
     writer.blank(2)
     writer.lines.extend(body.lines)
     return writer

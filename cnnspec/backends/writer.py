@@ -1,8 +1,7 @@
 """Writes Python: literals, calls, wrapped lines, and the range of every node's expression.
 
-A node's expression is marked with private-use characters while text is put together; `finish`
-takes the marks out again and notes where they stood. Everything from a spec passes `literal`,
-whose output is ASCII, so nothing in a spec can look like a mark.
+A node's expression is marked while text is put together; `finish` takes the marks out again and
+notes where they stood.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cnnspec.backends.base import Range
+from cnnspec.backends.layout import INDENT, WIDTH, lay_out
+from cnnspec.backends.marks import CLOSE, NAME_END, OPEN, marked, unmarked
 
-WIDTH = 100
-INDENT = "    "
-
-_OPEN, _NAME_END, _CLOSE = "\ue000", "\ue001", "\ue002"
+__all__ = ["INDENT", "WIDTH", "Code", "Writer", "call", "code", "literal", "mark", "unmarked"]
 
 
 class Code(str):
@@ -71,25 +69,7 @@ def call(function: str, *args: object, **kwargs: object) -> Code:
 
 def mark(name: str, expression: str) -> Code:
     """The expression, with its range noted under this name."""
-    return Code(f"{_OPEN}{name}{_NAME_END}{expression}{_CLOSE}")
-
-
-def unmarked(text: str) -> str:
-    """Text without its marks."""
-    if _OPEN not in text:
-        return text
-    return "".join(_plain(text))
-
-
-def _plain(text: str) -> Iterator[str]:
-    inside = False
-    for character in text:
-        if character == _OPEN:
-            inside = True
-        elif character == _NAME_END:
-            inside = False
-        elif character != _CLOSE and not inside:
-            yield character
+    return Code(marked(name, expression))
 
 
 @dataclass(slots=True)
@@ -105,7 +85,7 @@ class Writer:
         if not text:
             self.lines.append("")
             return
-        self.lines.extend(wrap(text, self.depth * len(INDENT), self.width))
+        self.lines.extend(lay_out(text, self.depth * len(INDENT), self.width))
 
     def block(self, text: str) -> None:
         """Lines that are laid out already."""
@@ -133,16 +113,16 @@ class Writer:
         ranges: dict[str, Range] = {}
         open_marks: list[tuple[str, int, int]] = []
         out = []
-        for number, marked in enumerate(self.lines, start=1):
+        for number, source in enumerate(self.lines, start=1):
             plain: list[str] = []
             position = 0
-            while position < len(marked):
-                character = marked[position]
-                if character == _OPEN:
-                    end = marked.index(_NAME_END, position)
-                    open_marks.append((marked[position + 1 : end], number, len(plain)))
+            while position < len(source):
+                character = source[position]
+                if character == OPEN:
+                    end = source.index(NAME_END, position)
+                    open_marks.append((source[position + 1 : end], number, len(plain)))
                     position = end
-                elif character == _CLOSE:
+                elif character == CLOSE:
                     name, line, column = open_marks.pop()
                     if name in ranges:
                         raise ValueError(f"{name} is marked twice")
@@ -154,87 +134,3 @@ class Writer:
         if open_marks:
             raise ValueError(f"unclosed marks: {open_marks}")
         return "\n".join(out) + "\n", ranges
-
-
-def wrap(text: str, indent: int, width: int = WIDTH) -> list[str]:
-    """Lay a statement out over lines the way formatters do: brackets first, then one entry a line."""
-    pad = " " * indent
-    if indent + len(unmarked(text)) <= width:
-        return [pad + text]
-    group = _outer_group(text)
-    if group is None:
-        return [pad + text]
-    start, end = group
-    head, body, tail = text[: start + 1], text[start + 1 : end], text[end:]
-    inner = indent + len(INDENT)
-    if inner + len(unmarked(body)) <= width and not body.endswith(","):
-        lines = [" " * inner + body.strip()]
-    else:
-        lines = []
-        for entry in _entries(body):
-            lines.extend(wrap(f"{entry},", inner, width))
-    return [pad + head, *lines, *wrap(tail, indent, width)]
-
-
-def _scan(text: str) -> Iterator[tuple[int, str, int]]:
-    """Position, character and bracket depth of every character outside strings and marks."""
-    depth = 0
-    quote = ""
-    position = 0
-    while position < len(text):
-        character = text[position]
-        if character == _OPEN:
-            position = text.index(_NAME_END, position) + 1
-            continue
-        if quote:
-            if character == "\\":
-                position += 1
-            elif character == quote:
-                quote = ""
-        elif character in "\"'":
-            quote = character
-        else:
-            if character in ")]}":
-                depth -= 1
-            yield position, character, depth
-            if character in "([{":
-                depth += 1
-        position += 1
-
-
-def _outer_group(text: str) -> tuple[int, int] | None:
-    """The last outermost bracket pair with something in it, which is the one to open up."""
-    found: tuple[int, int] | None = None
-    start = -1
-    for position, character, depth in _scan(text):
-        if depth == 0 and character in "([{":
-            start = position
-        elif depth == 0 and character in ")]}" and unmarked(text[start + 1 : position]):
-            found = (start, position)
-    if found is None:
-        return None
-    # A call on a call, layers.Conv2D(...)(x): open the long arguments, not the short ones.
-    longest = found
-    start = -1
-    for position, character, depth in _scan(text):
-        if depth == 0 and character in "([{":
-            start = position
-        elif depth == 0 and character in ")]}" and position - start > longest[1] - longest[0]:
-            longest = (start, position)
-    return longest
-
-
-def _entries(body: str) -> list[str]:
-    """The comma-separated entries of a bracket's inside."""
-    found = []
-    start = 0
-    for position, character, depth in _scan(body):
-        if character == "," and depth == 0:
-            found.append(body[start:position].strip())
-            start = position + 1
-    last = body[start:].strip()
-    if unmarked(last):
-        found.append(last)
-    elif last:
-        found[-1] += last
-    return found

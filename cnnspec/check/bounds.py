@@ -136,13 +136,17 @@ def isolated(
                 2 * lengths.input * np.abs(value) for value in source.own[node.id]
             )
         else:
-            rounding = node.op.rounding
-            found.values[node.id] = rounding * np.abs(answer.values[node.id]) + values.coefficient(
-                node.id, ISOLATED_STEP, _factor(lengths.output)
+            # The terms of an elementwise derivative, such as 1 - y^2, are of the order of 1 and
+            # may cancel: what is lost is in proportion to the cotangent, not to the result.
+            given, cotangent = np.abs(feed[node.id][0]), np.abs(cotangents[node.id])
+            same = given.shape == cotangent.shape
+            terms = np.abs(answer.values[node.id]) + (given if node.op.cancels else 0.0)
+            found.values[node.id] = node.op.rounding * terms + values.coefficient(
+                node.id, ISOLATED_STEP, _factor(node.op, lengths.output)
             )
             found.own[node.id] = tuple(
-                rounding * np.abs(value)
-                + own.coefficient(f"{node.id}:{i}", ISOLATED_STEP, _factor(lengths.input))
+                node.op.rounding * (np.abs(value) + (cotangent if same else 0.0))
+                + own.coefficient(f"{node.id}:{i}", ISOLATED_STEP, _factor(node.op, lengths.input))
                 for i, value in enumerate(answer.own[node.id])
             )
         for param in node.params:
@@ -150,14 +154,14 @@ def isolated(
             if param.statistic:
                 found.statistics[name] = STATISTIC_ROUNDING * np.abs(
                     answer.statistics[name]
-                ) + moved.coefficient(name, ISOLATED_STEP, _factor(lengths.output))
+                ) + moved.coefficient(name, ISOLATED_STEP, _factor(node.op, lengths.output))
                 continue
             length = lengths.params.get(param.name, 1)
             if linear:
                 bound = 2 * _uses(graph, node, name) * length * absolute.parameters[name]
             else:
                 bound = node.op.rounding * np.abs(answer.parameters[name]) + parameters.coefficient(
-                    name, ISOLATED_STEP, _factor(length)
+                    name, ISOLATED_STEP, _factor(node.op, length)
                 )
             found.parameters[name] = np.maximum(found.parameters.get(name, 0.0), np.abs(bound))
     return found
@@ -167,9 +171,9 @@ def _absolute(values: Mapping[str, Array], node: str) -> dict[str, Array]:
     return {node: np.abs(values[node])}
 
 
-def _factor(length: int) -> float:
+def _factor(op: Op, length: int) -> float:
     """A sum of K terms in sequence loses up to the root of K more than its terms deviate."""
-    return max(SPREAD, 4 * math.sqrt(length))
+    return max(op.amplification, 4 * math.sqrt(length))
 
 
 def _uses(graph: Graph, node: Node[Op], name: str) -> int:
@@ -180,23 +184,43 @@ def _uses(graph: Graph, node: Node[Op], name: str) -> int:
 class Noise:
     """Moves each value and cotangent on the way by what rounding may.
 
-    That is in proportion to itself, and to the tensor's mean magnitude, as a value that has
-    cancelled keeps the error of its terms; and as a sum of K terms gathers a random walk of
-    roundings, to the root of K. Exact zeros stay, since every framework computes them exactly.
+    That is in proportion to itself, and by the node's own error: a value that has cancelled keeps
+    the error of its terms. Own bounds hold for the worst order of summation; the noise is what is
+    typical, a random walk of K roundings for a sum of K terms. Exact zeros stay, since every
+    framework computes them exactly.
     """
 
-    def __init__(self, graph: Graph, batch: int, rng: np.random.Generator, step: float) -> None:
-        self.rng = rng
-        self.scale = {}
+    def __init__(self, graph: Graph, own: Bounds, batch: int, step: float) -> None:
+        self.step = step
+        self.forward: dict[str, Array] = {}
+        self.backward: dict[str, Any] = {value.id: 0.0 for value in (*graph.inputs, *graph.nodes)}
+        self.rng = np.random.default_rng(0)
         for node in graph.nodes:
             lengths = node.op.lengths(node.input_shapes, node.shape, batch)
-            self.scale[node.id] = step * max(1.0, math.sqrt(max(lengths.output, lengths.input)) / 2)
+            self.forward[node.id] = own.values[node.id] / _worst_over_typical(
+                node.op, lengths.output
+            )
+            for value, bound in zip(node.inputs, own.own[node.id], strict=True):
+                typical = bound / _worst_over_typical(node.op, lengths.input)
+                self.backward[value.id] = self.backward[value.id] + typical
 
-    def __call__(self, node: str, value: Array) -> Array:
+    def seeded(self, rng: np.random.Generator) -> Noise:
+        """The same noise with other random numbers."""
+        self.rng = rng
+        return self
+
+    def __call__(self, node: str, value: Array, backward: bool) -> Array:
         """The value, moved."""
+        scale = self.backward[node] if backward else self.forward[node]
+        if np.ndim(scale) and np.shape(scale) != value.shape:
+            scale = np.mean(scale, axis=0)  # another batch than the one the bounds were made for
         relative = self.rng.uniform(-1, 1, value.shape) * value
-        extra = self.rng.uniform(-1, 1, value.shape) * float(np.mean(np.abs(value)))
-        return value + self.scale[node] * (relative + np.where(value == 0, 0.0, extra))
+        extra = self.rng.uniform(-1, 1, value.shape) * scale
+        return value + self.step * (relative + np.where(value == 0, 0.0, extra))
+
+
+def _worst_over_typical(op: Op, length: int) -> float:
+    return 2 * math.sqrt(length) if op.bound == "linear" else SPREAD
 
 
 def end_to_end(
@@ -216,7 +240,7 @@ def end_to_end(
     inputs, parameters = _Spread(answer.inputs), _Spread(answer.parameters)
     moved = _Spread(answer.statistics)
     step = END_TO_END_STEP
-    batch = len(next(iter(sample.inputs.values())))
+    noise = Noise(graph, own, len(next(iter(sample.inputs.values()))), step)
     for replicate in range(REPLICATES):
         rng = generator(seed, "end to end", replicate)
 
@@ -227,7 +251,7 @@ def end_to_end(
         other = reference.trace(
             {name: shake(value) for name, value in sample.inputs.items()},
             cotangents={name: shake(value) for name, value in sample.cotangents.items()},
-            noise=Noise(graph, batch, rng, step),
+            noise=noise.seeded(rng),
             training=training,
             at=at,
         )
@@ -275,13 +299,15 @@ def steps(
     weights: Mapping[str, Array],
     batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
     answer: Sequence[tuple[float, Mapping[str, Array]]],
+    own: Bounds,
     *,
     updates_per_epoch: int,
     seed: int,
 ) -> StepBounds:
     """Bounds of a training run, by perturbing everything on the way of every update."""
     step = END_TO_END_STEP
-    batch = len(next(iter(batches[0][0].values()))) if batches else 1
+    size = len(next(iter(batches[0][0].values()))) if batches else 1
+    noise = Noise(graph, own, size, step)
     spreads = [_Spread({**found, "": np.asarray(loss)}) for loss, found in answer]
     for replicate in range(STEP_REPLICATES):
         rng = generator(seed, "steps", replicate)
@@ -292,7 +318,7 @@ def steps(
             }
         )
         other = reference.perturbed_steps(
-            batches, Noise(graph, batch, rng, step), updates_per_epoch=updates_per_epoch
+            batches, noise.seeded(rng), updates_per_epoch=updates_per_epoch
         )
         for spread, (loss, found) in zip(spreads, other, strict=True):
             spread.add({**found, "": np.asarray(loss)})

@@ -397,6 +397,7 @@ class Checker:
             self.weights,
             batches,
             answer,
+            self.own[TRAINING],
             updates_per_epoch=UPDATES_PER_EPOCH,
             seed=self.seed,
         )

@@ -75,7 +75,7 @@ def compile_spec(
       cnnspec compile net.yaml --backend torch
       cnnspec compile net.yaml -b keras -o net_keras.py
       cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
-      cnnspec compile net.yaml -b torch -o net.py --check     # in CI: is net.py up to date?
+      cnnspec compile net.yaml -b torch -o net.py --check     # up to date?
     """
     if output is None and (check or weights is not None):
         raise typer.BadParameter(
@@ -177,8 +177,15 @@ def _loading(emitted: Emitted, output: str, weights: str) -> str:
     """The lines of Python that load weights into the emitted model."""
     module = os.path.splitext(os.path.basename(output))[0]
     file = os.path.basename(weights)
-    return (
-        f"  from {clean(module)} import {emitted.entry}\n\n"
-        f"  model = {emitted.entry}()\n"
-        f"  model.load_weights({file!a})"
+    # In a Keras file it is a function: a functional model has a `load_weights` of its own.
+    function = "\ndef load_weights(" in emitted.text
+    names = f"{emitted.entry}, load_weights" if function else emitted.entry
+    importing = f"from {module} import {names}"
+    return "\n".join(
+        [
+            f"  {importing if module.isidentifier() else f'# in {clean(output)}:'}",
+            "",
+            f"  model = {emitted.entry}()",
+            f"  load_weights(model, {file!a})" if function else f"  model.load_weights({file!a})",
+        ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Annotated, Literal
 
 import typer
@@ -15,7 +16,7 @@ from cnnspec.cli.app import (
     SpecsArgument,
     command,
 )
-from cnnspec.cli.terminal import out, say
+from cnnspec.cli.terminal import colored, out, say
 
 Dtype = Literal["float64", "float32"]
 
@@ -108,6 +109,7 @@ def check(
         force=force,
         out=out,
         say=say,
+        color=colored(sys.stdout),
     )
     raise typer.Exit(status)
 

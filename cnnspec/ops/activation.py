@@ -104,6 +104,7 @@ class Gelu(Activation):
     """x / 2 * (1 + erf(x / sqrt 2)), exact."""
 
     rounding: ClassVar[float] = 16.0
+    cancels: ClassVar[bool] = True
 
 
 @op("silu")

@@ -86,6 +86,9 @@ class Op(BaseModel):
         bound: how its rounding error is bounded: "linear" in each argument, so that the same op
             on absolute values bounds it, or by "perturbation" of its inputs.
         rounding: for "perturbation" the constant c of c*u*|y|, measured.
+        amplification: for "perturbation" how much further than its inputs' perturbation the
+            roundings inside it may carry an answer, measured.
+        cancels: whether its terms may be as large as its input while its value is small.
         kinks: input values at which the derivative jumps.
         selects: whether it selects among inputs, so that ties matter.
         random: whether it draws random numbers in training.
@@ -98,6 +101,8 @@ class Op(BaseModel):
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     bound: ClassVar[Literal["linear", "perturbation"]] = "perturbation"
     rounding: ClassVar[float] = 8.0
+    amplification: ClassVar[float] = 10.0
+    cancels: ClassVar[bool] = False
     kinks: ClassVar[tuple[float, ...]] = ()
     selects: ClassVar[bool] = False
     random: ClassVar[bool] = False

@@ -22,6 +22,7 @@ class BatchNorm(Op):
     """
 
     rounding: ClassVar[float] = 16.0
+    amplification: ClassVar[float] = 40.0
 
     eps: Annotated[Finite, Field(gt=0)] = 1e-5
     momentum: Annotated[Finite, Field(ge=0, le=1)] = 0.1

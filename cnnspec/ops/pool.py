@@ -7,7 +7,17 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cnnspec.ops.base import AXIS_NAMES, Inferred, Lengths, Op, Reject, Shape, op, require_space, spatial
+from cnnspec.ops.base import (
+    AXIS_NAMES,
+    Inferred,
+    Lengths,
+    Op,
+    Reject,
+    Shape,
+    op,
+    require_space,
+    spatial,
+)
 from cnnspec.ops.conv import does_not_fit, strided_same, unread
 from cnnspec.ops.fields import PaddingField, PerAxis, check_padding, per_axis
 from cnnspec.window import Pads, Size, Window, resolve_pads, with_ceil

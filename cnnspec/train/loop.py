@@ -92,7 +92,7 @@ def train(
     chosen = backends.get(backend) if isinstance(backend, str) else backend
     emitted = chosen.emit(graph, Style(random="counter"))
     weights: Mapping[str, Array] = initial_weights(graph)
-    session = chosen.open(emitted, dtype=dtype, device=device)
+    session = chosen.open(emitted, dtype=dtype, device=device, eager=False)
     history: list[Epoch] = []
     try:
         session.assign(weights)

@@ -16,11 +16,18 @@ class KerasBackend:
         """Write the network as a functional model."""
         return emit(graph, style)
 
-    def open(self, emitted: Emitted, *, dtype: Dtype = "float64", device: str = "cpu") -> Session:
+    def open(
+        self,
+        emitted: Emitted,
+        *,
+        dtype: Dtype = "float64",
+        device: str = "cpu",
+        eager: bool = True,
+    ) -> Session:
         """A session over this text."""
         from cnnspec.backends.keras.session import KerasSession
 
-        return KerasSession(emitted, dtype=dtype, device=device)
+        return KerasSession(emitted, dtype=dtype, device=device, eager=eager)
 
 
 BACKEND = KerasBackend()

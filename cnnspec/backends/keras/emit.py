@@ -289,7 +289,7 @@ def _weight_files(graph: Graph, writer: Writer) -> None:
         writer.blank()
         writer.line("state = {}")
         with writer.indented(f"for name, {variable} in weights_by_name(model).items():"):
-            writer.line("value = ops.convert_to_numpy(variable)")
+            writer.line("value = variable.numpy()")
             _move(writer, used, "axes" if alone else "(-1, -2)", "(0, 1)")
             writer.line("state[name] = np.ascontiguousarray(value)")
         writer.line("save_file(state, path)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Gradients, Trace
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
 from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
 from cnnspec.backends.slots import check_weights
 from cnnspec.diagnostics import Diagnostic, SetupError
@@ -232,6 +232,24 @@ class KerasSession:
                 self.logits, given, wanted, at.update, updates_per_epoch
             )
             return float(loss)
+
+    def evaluate(
+        self,
+        inputs: Mapping[str, Array],
+        targets: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
+    ) -> Evaluation:
+        """The file's own `loss_sum`, without gradients."""
+        with self._precision():
+            self._position(self.module, self.model, at)
+            raw = self.logits(_single(self._inputs(inputs)), training=training)
+            losses = self.module.loss_sum(raw, self._targets(targets))
+            return Evaluation(
+                outputs=_arrays(self._named(raw)),
+                losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
+            )
 
     def reset(self) -> None:
         """Forget the optimizer's state."""

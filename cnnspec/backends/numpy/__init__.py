@@ -22,6 +22,7 @@ class NumpyBackend:
         *,
         dtype: Dtype = "float64",
         device: str = "cpu",
+        eager: bool = True,
         source: tuple[str, str | None] | None = None,
     ) -> Session:
         """A session over this text, or over a file in its place."""

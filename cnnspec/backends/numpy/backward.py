@@ -1,4 +1,4 @@
-"""The backward pass of a NumPy class: the statements in reverse, gradients added where they meet."""
+"""The backward pass of a NumPy class: statements in reverse, gradients added where they meet."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ IMPORTS = {
     "special": "from scipy import special",
 }
 
-LOCALS = ("backward", "g", "gradients", "outputs", "rng", "self", "training", "left", "right")
+LOCALS = ("backward", "g", "gradients", "logits_backward", "outputs", "self", "training")
 
 
 def library() -> Library:

@@ -79,8 +79,11 @@ def write(graph: Graph, writer: Writer) -> bool:
     owners = [node for node in graph.nodes if node.owner is None and node.params]
     looped: dict[tuple[str, ...], list[str]] = {}
     done: dict[str, tuple[str, ...]] = {}
+    biased: set[str] = set()
     for kind in KINDS:
         nodes = [node for node in owners if type(node.op).__name__ == kind]
+        if nodes and all(any(p.name == "bias" for p in node.params) for node in nodes):
+            biased.add(kind)
         if len(nodes) > 1:
             common = _most_common([tuple(lines_of(node, "layer")) for node in nodes])
             if common and not any("-" in line and "uniform" in line for line in common):
@@ -93,20 +96,22 @@ def write(graph: Graph, writer: Writer) -> bool:
                 keyword = "elif" if index else "if"
                 with writer.indented(f"{keyword} isinstance(layer, {classes}):"):
                     for line in lines:
-                        writer.line(line)
+                        if '"bias"' in line and not biased.issuperset(kinds):
+                            with writer.indented('if "bias" in layer.parameters:'):
+                                writer.line(line)
+                        else:
+                            writer.line(line)
     wrote = bool(looped)
     for node in owners:
-        own = tuple(lines_of(node, "layer"))
-        if done.get(type(node.op).__name__) == own:
-            continue
-        target = live(node.id)
-        for line in lines_of(node, target):
-            writer.line(line)
-            wrote = True
-        for param in node.params:  # what the loop has filled, and should be the default
-            given = any(f'"{param.name}"' in line for line in done.get(type(node.op).__name__, ()))
-            if given and native_default(node.op, param):
-                writer.line(str(spell(param, target)))
+        in_loop = done.get(type(node.op).__name__, ())
+        for param in node.params:
+            if param.statistic or str(spell(param, "layer")) in in_loop:
+                continue
+            given = any(f'"{param.name}"' in line for line in in_loop)
+            # What the loop has filled, and should be the default, is filled again.
+            if given or not native_default(node.op, param):
+                writer.line(str(spell(param, live(node.id))))
+                wrote = True
     return wrote
 
 

@@ -24,7 +24,7 @@ from cnnspec.diagnostics import Diagnostic, SetupError
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
 
-    Noise = Callable[[str, Array], Array]
+    Noise = Callable[[str, Array, bool], Array]
     Pair = tuple[Array, Callable[[Any], Any]]
 
 
@@ -258,8 +258,9 @@ class NumpySession:
     ) -> Trace:
         """Run the same text with every node tapped.
 
-        Besides what every session takes, `noise` maps each node's value, and its gradient, on
-        the way through: rounding errors are not proportional to a value that has cancelled.
+        Besides what every session takes, `noise(node, array, backward)` maps each node's value,
+        and its gradient, on the way through: rounding errors are not proportional to a value that
+        has cancelled.
         """
         tapped = self.tapped()
         _position(tapped.model, at)
@@ -376,7 +377,7 @@ class _Tapped:
         if node in self.perturb:
             value = value * self.perturb[node]
         if self.noise is not None:
-            value = self.noise(node, value)
+            value = self.noise(node, value, False)
         self.values[node] = value
 
         def backward(gradient: Array) -> Any:
@@ -385,7 +386,7 @@ class _Tapped:
             if node in self.perturb:
                 gradient = gradient * self.perturb[node]
             if self.noise is not None:
-                gradient = self.noise(node, gradient)
+                gradient = self.noise(node, gradient, True)
             self.gradients[node] = gradient
             given = back(gradient)
             self.own[node] = given if isinstance(given, tuple) else (given,)

@@ -129,9 +129,16 @@ class _Module:
             writer.line(f"{target} = {self._container(scope)}")
             return
         writer.line(f"{target} = nn.Sequential()")
+        self._fill(writer, scope, target)
+
+    def _fill(self, writer: Writer, scope: Scope, target: str) -> None:
         for child in scope.children:
             if isinstance(child, Scope) and not self._positional(child):
-                self._sequential(writer, child, f"{target}.{child.name}")
+                if child.name.isdigit():  # no attribute is called so
+                    writer.line(f"{target}.add_module({literal(child.name)}, nn.Sequential())")
+                    self._fill(writer, child, f"{target}[{child.name}]")
+                else:
+                    self._sequential(writer, child, f"{target}.{child.name}")
             else:
                 writer.line(f"{target}.add_module({literal(child.name)}, {self._held(child)})")
 

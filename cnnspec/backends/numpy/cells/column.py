@@ -9,8 +9,8 @@ COLUMN = Column("numpy")
 
 
 def function(name: str, *args: object, **kwargs: object) -> Spelling:
-    """A plain function of x; with arguments, a lambda where a sequence holds it."""
+    """A plain function of x; with arguments, an object where a sequence holds it."""
     held = Code(name)
     if args or kwargs:
-        held = Code(f"lambda x: {call(name, Code('x'), *args, **kwargs)}")
+        held = call("Apply", Code(name), *args, **kwargs)  # a lambda could not be pickled
     return Spelling(held, lambda x: call(name, x, *args, **kwargs))

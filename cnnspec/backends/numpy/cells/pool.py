@@ -38,7 +38,7 @@ def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
 
 @COLUMN(AvgPool)
 def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
-    """Over the declared pads; what ceil mode reaches beyond them is said apart, and never counts."""
+    """Over the declared pads; what ceil mode reaches beyond is said apart, and never counts."""
     shape = node.inputs[0].shape
     window, declared = node.op.window(shape), node.op.pads(shape)
     # A declared pad at the end that no window of ceil mode reaches does not matter.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -99,6 +99,17 @@ class Model:
             for arrays in (layer.parameters, layer.statistics, layer.gradients):
                 arrays.update({name: array.astype(dtype) for name, array in arrays.items()})
         return self
+
+
+class Apply:
+    """A function of x with its options, for a sequence to hold."""
+
+    def __init__(self, function: Callable[..., Forward], *args: Any, **kwargs: Any) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    def forward(self, x: Array, training: bool = False) -> Forward:
+        """Call it; it is the same in training."""
+        return self.function(x, *self.args, **self.kwargs)
 
 
 class Sequential(Model):

@@ -1,0 +1,27 @@
+"""For tests, ours and those of third parties: random networks, and laws that every op and every
+backend has to keep.
+
+Importing this package imports hypothesis, which nothing else in cnnspec does.
+"""
+
+from __future__ import annotations
+
+from cnnspec.testing.gradients import check_gradients
+from cnnspec.testing.laws import check_backend, check_op
+from cnnspec.testing.mutations import nearly_valid
+from cnnspec.testing.networks import network_shapes, networks
+from cnnspec.testing.strategies import INITIALIZERS, OPS, TRAINING, Strategies, fields
+
+__all__ = [
+    "INITIALIZERS",
+    "OPS",
+    "TRAINING",
+    "Strategies",
+    "check_backend",
+    "check_gradients",
+    "check_op",
+    "fields",
+    "nearly_valid",
+    "network_shapes",
+    "networks",
+]

@@ -1,0 +1,402 @@
+"""Random valid networks, as the text of a spec, so that they go through the front door.
+
+A network grows layer by layer. The op's own shape rule is the filter: what it rejects is drawn
+again a few times, and then left out. Every choice is a small number, so that failures shrink to
+few and plain layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from hypothesis import reject
+from hypothesis import strategies as st
+
+from cnnspec.ops import merge, pool
+from cnnspec.ops.activation import Softmax, Tanh
+from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
+from cnnspec.ops.dense import Dense
+from cnnspec.ops.reshape import Flatten
+from cnnspec.testing.strategies import OPS, Draw, Fields, spelled, word
+from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES, CrossEntropy
+
+Spec = dict[str, Any]
+
+ATTEMPTS = 3
+MOST_ELEMENTS = 1200
+"""Per sample and value, and per parameter: random networks are many, so they are small."""
+
+MOST_CLASSES = 5
+INPUT_NAMES = ("left", "right")
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def text_of(spec: Mapping[str, Any]) -> str:
+    """A spec as people write it: a line for each layer and each other key."""
+    lines = []
+    for key, value in spec.items():
+        if key == "layers" and isinstance(value, list) and value:
+            lines.append("layers:")
+            lines += [f"- {_flow(layer)}" for layer in value]
+        else:
+            lines.append(f"{_flow(key)}: {_flow(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    dumped = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=math.inf
+    )
+    return dumped.removesuffix("\n").removesuffix("\n...")
+
+
+@st.composite
+def network_shapes(draw: Draw, rank: int | None = None) -> Shape:
+    """The shape of an input: 1 to 6 channels, 1 to 9 along each axis, sides mostly different.
+
+    Args:
+        draw: hypothesis's.
+        rank: number of spatial axes; drawn if None, 0 (a flat input) included.
+    """
+    if rank is None:
+        rank = draw(st.sampled_from((2, 1, 3, 0)))
+    most = {0: 0, 1: 9, 2: 9, 3: 6}[rank]
+    channels = draw(st.integers(1, 6))
+    sizes = [draw(st.integers(1, most)) for _ in range(rank)]
+    if rank > 1 and sizes[0] == sizes[1] and draw(st.booleans()):
+        sizes[1] = max(1, sizes[1] - 1)
+    return (channels, *sizes)
+
+
+@st.composite
+def networks(
+    draw: Draw,
+    *,
+    having: type[Op] | None = None,
+    layers: int = 6,
+    train: bool | None = None,
+) -> str:
+    """The text of a valid spec.
+
+    Args:
+        draw: hypothesis's.
+        having: an op that it has at least once.
+        layers: most steps that it grows by; a step is a layer, a sequence, or a few that join.
+        train: whether it has a `train:` section; drawn if None.
+    """
+    return text_of(draw(specs(having=having, layers=layers, train=train)))
+
+
+@st.composite
+def specs(
+    draw: Draw,
+    *,
+    having: type[Op] | None = None,
+    layers: int = 6,
+    train: bool | None = None,
+) -> Spec:
+    """What `networks` writes, as plain values."""
+    grown = _Network(draw)
+    if having is not None and not grown.grow(having):
+        reject()
+    for _ in range(draw(st.integers(0 if grown.layers else 1, layers))):
+        grown.step()
+    return grown.finish(train)
+
+
+@dataclass
+class _Known:
+    """A value of the outermost scope."""
+
+    name: str
+    shape: Shape
+    layer: tuple[str, Fields] | None = None
+    params: tuple[Shape, ...] = ()
+    reads: int = 0
+
+
+@dataclass
+class _Network:
+    draw: Draw
+    layers: list[Any] = field(default_factory=list)
+    values: list[_Known] = field(default_factory=list)
+    ordinals: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        first = self.draw(network_shapes())
+        several = self.draw(st.sampled_from((False, False, False, True)))
+        self.inputs: dict[str, Shape] = {"input": first}
+        if several:
+            other = self.draw(st.just(first) | network_shapes())
+            self.inputs = dict(zip(INPUT_NAMES, (first, other), strict=True))
+        self.values = [_Known(name, shape) for name, shape in self.inputs.items()]
+        self.above = None if several else self.values[0]
+        if several:
+            for value in tuple(self.values):
+                self._grow_on(value)
+
+    # --- growing -------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One more layer, or a few that belong together."""
+        kind = self.draw(st.sampled_from(("layer", "layer", "layer", "join", "sequence", "share")))
+        if kind == "join":
+            self.grow(self.draw(st.sampled_from(_ops(several=True))))
+        elif kind == "sequence":
+            self._sequence()
+        elif kind == "share":
+            self._share()
+        else:
+            self._grow_on(self._source())
+
+    def grow(self, op: type[Op]) -> bool:
+        """Add a layer of this op, with what it needs around it; False where nothing fits."""
+        source = self._source()
+        if op.arity[0] > 1:
+            return self._join(op, source)
+        if self._layer(op, [source]):
+            return True
+        if len(source.shape) > 1 and self._layer(Flatten, [source]):
+            return self._layer(op, [self.values[-1]])
+        return False
+
+    def _source(self) -> _Known:
+        """Mostly the newest value, sometimes an older one: that is a fork."""
+        count = len(self.values)
+        back = self.draw(st.sampled_from((1, 1, 1, 1, 2, 3)))
+        return self.values[-min(back, count)]
+
+    def _grow_on(self, source: _Known) -> None:
+        if not self._layer(self._chosen(source.shape), [source]):
+            self._layer(Tanh, [source])
+
+    def _chosen(self, shape: Shape) -> type[Op]:
+        """An op for a value of this shape; the more fields it has, the more there is to try."""
+        ops = [op for op in _ops(several=False) if _fits_rank(op, shape)]
+        weighted = [op for op in ops for _ in range(1 + len(op.model_fields) // 2)]
+        return self.draw(st.sampled_from(weighted))  # type: ignore[no-any-return]
+
+    def _join(self, op: type[Op], source: _Known) -> bool:
+        fitting = [v for v in self.values if v is not source and _accepts(op, source, v)]
+        if not fitting or self.draw(st.booleans()):
+            self._grow_on(source)
+            fitting = [v for v in self.values if v is not source and _accepts(op, source, v)]
+        if not fitting:
+            self._layer(Tanh, [source])
+            fitting = [self.values[-1]]
+        others = self.draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2))
+        return self._layer(op, [source, *others])
+
+    def _layer(self, op: type[Op], sources: Sequence[_Known], more: Fields | None = None) -> bool:
+        """Add one layer if some of a few drawn fields are accepted."""
+        shapes = [source.shape for source in sources]
+        made = self._drawn(op, shapes)
+        if made is None:
+            return False
+        given, inferred = made
+        self._add(op.key, given, sources, inferred, more)
+        return True
+
+    def _drawn(self, op: type[Op], shapes: Sequence[Shape]) -> tuple[Fields, Inferred] | None:
+        for _ in range(ATTEMPTS):
+            given = OPS.draw(self.draw, op, *shapes)
+            inferred = infer(op, given, shapes)
+            if inferred is not None:
+                return given, inferred
+        return None
+
+    def _add(
+        self,
+        key: str,
+        given: Fields,
+        sources: Sequence[_Known],
+        inferred: Inferred,
+        more: Fields | None = None,
+    ) -> None:
+        extra: Fields = {}
+        if self.draw(st.sampled_from((False, False, False, True))):
+            name = extra["name"] = f"node{len(self.layers)}"
+        else:
+            self.ordinals[key] = self.ordinals.get(key, 0) + 1
+            name = f"{key}{self.ordinals[key]}"
+        if len(sources) > 1:
+            extra["from"] = [source.name for source in sources]
+        elif sources[0] is not self.above:
+            extra["from"] = sources[0].name
+        if self.draw(st.sampled_from((False, False, False, True))):
+            extra["expect"] = list(inferred.shape)
+        for source in sources:
+            source.reads += 1
+        self.layers.append(spelled(key, {**extra, **(more or {}), **given}))
+        params = tuple(param.shape for param in inferred.params)
+        layer = None if key == "sequence" or (more and "share" in more) else (key, given)
+        self.above = _Known(name, inferred.shape, layer, params)
+        self.values.append(self.above)
+
+    def _sequence(self) -> None:
+        source = self._source()
+        shape = source.shape
+        entries: list[Any] = []
+        names = iter(f"part{i}" for i in range(10))
+        for _ in range(self.draw(st.integers(1, 3))):
+            if entries and self.draw(st.sampled_from((False, False, False, True))):
+                inner, shape = self._chain(shape, names)
+                entries.append({"sequence": {"layers": inner}})
+                continue
+            chained, shape = self._chain(shape, names, most=1)
+            entries += chained
+        self._add("sequence", {"layers": entries}, [source], Inferred(shape))
+
+    def _chain(self, shape: Shape, names: Iterable[str], most: int = 2) -> tuple[list[Any], Shape]:
+        entries = []
+        for _ in range(self.draw(st.integers(1, most))):
+            op = self._chosen(shape)
+            made = self._drawn(op, [shape])
+            if made is None:
+                op, made = Tanh, ({}, Inferred(shape))
+            given, inferred = made
+            named = self.draw(st.sampled_from((False, False, True)))
+            extra = {"name": next(iter(names))} if named else {}
+            entries.append(spelled(op.key, {**extra, **given}))
+            shape = inferred.shape
+        return entries, shape
+
+    def _share(self) -> None:
+        """Use the parameters of a layer above once more, where some value has the right shape."""
+        owners = [value for value in self.values if value.params and value.layer is not None]
+        fitting = [
+            (owner, source, inferred)
+            for owner in owners
+            for source in self.values
+            if (inferred := _same_params(owner, source)) is not None
+        ]
+        if fitting:
+            owner, source, inferred = self.draw(st.sampled_from(fitting))
+            key, given = owner.layer
+            self._add(key, given, [source], inferred, {"share": owner.name})
+        else:
+            self._grow_on(self._source())
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def finish(self, train: bool | None) -> Spec:
+        """Heads, outputs, and the train section."""
+        draw = self.draw
+        if not self.layers:
+            self._layer(Tanh, [self.values[-1]])
+        known = len(self.inputs)
+        leaves = [value for value in self.values if not value.reads]
+        if draw(st.booleans()):
+            leaves = [self._head(leaf) for leaf in leaves]
+        outputs = {f"out{i}": leaf for i, leaf in enumerate(leaves)}
+        inner = [value for value in self.values[known:] if value.reads]
+        if inner and draw(st.sampled_from((False, False, False, True))):
+            outputs["tapped"] = draw(st.sampled_from(inner))
+        spec: Spec = {"cnnspec": 1, "name": "net"}
+        spec["input"] = {name: list(shape) for name, shape in self.inputs.items()}
+        if len(self.inputs) == 1:
+            spec["input"] = list(self.inputs["input"])
+        spec["layers"] = self.layers
+        shapes = {name: value.shape for name, value in outputs.items()}
+        if len(outputs) > 1 or leaves[0] is not self.above or draw(st.booleans()):
+            spec["outputs"] = {name: value.name for name, value in outputs.items()}
+            if len(outputs) == 1 and draw(st.booleans()):
+                spec["outputs"] = leaves[0].name
+        if train if train is not None else draw(st.booleans()):
+            spec["train"] = self._training(shapes)
+        some_seed = draw(st.integers(0, 3))
+        if some_seed:
+            spec["seed"] = some_seed
+        return spec
+
+    def _head(self, leaf: _Known) -> _Known:
+        """A classifier on a value."""
+        value = leaf
+        if len(value.shape) > 1:
+            if self.draw(st.booleans()):
+                self._layer(pool.GlobalAvgPool, [value])
+                value = self.values[-1]
+            self._layer(Flatten, [value])
+            value = self.values[-1]
+        units = self.draw(st.integers(2, MOST_CLASSES))
+        inferred = infer(Dense, {"units": units}, [value.shape])
+        if inferred is not None:
+            self._add(Dense.key, {"units": units}, [value], inferred)
+            value = self.values[-1]
+        if self.draw(st.booleans()):
+            self._layer(Softmax, [value])
+            value = self.values[-1]
+        return value
+
+    def _training(self, shapes: Mapping[str, Shape]) -> Spec:
+        draw = self.draw
+        losses = {}
+        for name, shape in shapes.items():
+            without = CrossEntropy.key if shape[0] < 2 else ""
+            losses[name] = word(draw, LOSSES, without=without)
+        found: Spec = {"loss": losses if len(losses) > 1 else next(iter(losses.values()))}
+        found["optimizer"] = word(draw, OPTIMIZERS)
+        if draw(st.booleans()):
+            found["schedule"] = word(draw, SCHEDULES)
+        if draw(st.booleans()):
+            found["batch"] = draw(st.integers(1, 64))
+            found["epochs"] = draw(st.integers(1, 5))
+        return found
+
+
+def infer(op: type[Op], given: Fields, shapes: Sequence[Shape]) -> Inferred | None:
+    """What the op's shape rule says; None where it rejects, or where all would be too large."""
+    try:
+        inferred = op.model_validate(_tuples(given)).infer(*shapes)
+    except Reject:
+        return None
+    sizes = [math.prod(inferred.shape), *(param.size for param in inferred.params)]
+    return inferred if max(sizes) <= MOST_ELEMENTS else None
+
+
+def _tuples(value: Any) -> Any:
+    """As a document has it: its sequences are tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(entry) for key, entry in value.items()}
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def _ops(*, several: bool) -> list[type[Op]]:
+    """The ops that have a strategy, those that join values or the others; plain ones first."""
+    found = [op for op in registered() if op in OPS and (op.arity[0] > 1) is several]
+    plain = [merge.Add] if several else [Tanh]
+    return sorted(found, key=lambda op: (op not in plain, op.key))
+
+
+def _fits_rank(op: type[Op], shape: Shape) -> bool:
+    """Whether an op takes inputs of this rank at all; asked with the least that it could need."""
+    least = {"kernel": 1, "filters": 1, "units": 1}
+    given = {name: value for name, value in least.items() if name in op.model_fields}
+    required = {name for name, info in op.model_fields.items() if info.is_required()}
+    return not required <= set(given) or infer(op, given, [shape]) is not None
+
+
+def _accepts(op: type[Op], *values: _Known) -> bool:
+    required = any(info.is_required() for info in op.model_fields.values())
+    return required or infer(op, {}, [value.shape for value in values]) is not None
+
+
+def _same_params(owner: _Known, source: _Known) -> Inferred | None:
+    from cnnspec.ops import lookup
+
+    assert owner.layer is not None
+    key, given = owner.layer
+    op = lookup(key)
+    assert op is not None
+    inferred = infer(op, given, [source.shape])
+    if inferred is None or tuple(param.shape for param in inferred.params) != owner.params:
+        return None
+    return inferred

@@ -1,0 +1,214 @@
+"""digits: 1x8x8 -> 10 for each sample (channels last: 8x8x1)."""
+
+import math
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+
+PACKAGE = "digits"
+
+
+def he_normal():
+    """Normal with variance 2 / fan_in; Keras' own of this name is truncated."""
+    return initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BatchNorm(layers.BatchNormalization):
+    """Batch norm whose running variance is the unbiased one."""
+
+    def call(self, x, training=None, mask=None):
+        """Normalise; in training move the running statistics."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            if None not in x.shape and math.prod(x.shape) == x.shape[-1]:
+                raise ValueError("batch norm needs more than one value for each channel")
+            axes = tuple(range(len(x.shape) - 1))
+            old, new = self.momentum, 1 - self.momentum
+            mean = ops.mean(x, axes)
+            variance = ops.mean(ops.square(x - mean), axes)
+            count = ops.cast(ops.size(x), x.dtype) / x.shape[-1]
+            unbiased = variance * (count / (count - 1))
+            self.moving_mean.assign(old * self.moving_mean + new * mean)
+            self.moving_variance.assign(old * self.moving_variance + new * unbiased)
+        scale = 1 / ops.sqrt(variance + self.epsilon)
+        if self.scale:
+            scale = self.gamma * scale
+        y = (x - mean) * scale
+        return y + self.beta if self.center else y
+
+
+def cross_entropy(outputs, targets):
+    """Sum of -log softmax(outputs)[label], and the number of labels."""
+    labels = ops.cast(targets, "int32")
+    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
+
+
+def clip(gradients):
+    """Gradients as the optimizer gets them: unchanged."""
+    return gradients
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Adam(keras.optimizers.Optimizer):
+    """Adam with epsilon beside the corrected root; weight decay is coupled."""
+
+    def __init__(
+        self,
+        learning_rate,
+        betas=(0.9, 0.999),
+        epsilon=1e-8,
+        coupled_decay=0.0,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.betas, self.epsilon = betas, epsilon
+        self.coupled_decay = coupled_decay
+
+    def build(self, variables):
+        """Two moments for each variable."""
+        if not self.built:
+            super().build(variables)
+            self.first = self.add_optimizer_variables(variables, "first")
+            self.second = self.add_optimizer_variables(variables, "second")
+
+    def apply(self, grads, trainable_variables=None):
+        """Clip, then update."""
+        super().apply(clip(grads), trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.coupled_decay:
+            gradient = gradient + self.coupled_decay * variable
+        index = self._get_variable_index(variable)
+        first, second = self.first[index], self.second[index]
+        b1, b2 = self.betas
+        t = ops.cast(self.iterations + 1, variable.dtype)
+        self.assign(first, b1 * first + (1 - b1) * gradient)
+        self.assign(second, b2 * second + (1 - b2) * ops.square(gradient))
+        rate = ops.cast(learning_rate, variable.dtype) / (1 - b1**t)
+        root = ops.sqrt(second) / ops.sqrt(1 - b2**t)
+        self.assign_sub(variable, rate * first / (root + self.epsilon))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "betas": self.betas,
+            "epsilon": self.epsilon,
+            "coupled_decay": self.coupled_decay,
+        }
+
+
+def build_model():
+    """1x8x8 -> 10 for each sample (channels last: 8x8x1)."""
+    inputs = keras.Input((8, 8, 1), name="input")
+    x = layers.Conv2D(
+        16, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="conv1"
+    )(inputs)
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="bn1")(x)
+    x = layers.ReLU(name="relu1")(x)
+    x = layers.Conv2D(
+        32, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="conv2"
+    )(x)
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="bn2")(x)
+    x = layers.ReLU(name="relu2")(x)
+    x = layers.MaxPooling2D(2, name="max_pool1")(x)
+    x = layers.Dropout(0.25, name="dropout1")(x)
+    x = layers.Flatten(name="flatten1")(layers.Permute((3, 1, 2), name="flatten1.permute")(x))
+    x = layers.Dense(64, kernel_initializer=he_normal(), name="fc1")(x)
+    x = layers.ReLU(name="relu3")(x)
+    x = layers.Dense(10, kernel_initializer=he_normal(), name="fc2")(x)
+    x = layers.Softmax(name="softmax1")(x)
+    return keras.Model(inputs, x, name="digits")
+
+
+def logits_model(model):
+    """The same layers without the last activation, which the loss contains."""
+    return keras.Model(model.input, model.get_layer("softmax1").input)
+
+
+CANONICAL = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def weights_by_name(model):
+    """Canonical name -> variable."""
+    found = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            found[f"{layer.name}.{CANONICAL[variable.name]}"] = variable
+    return found
+
+
+def load_weights(model, path):
+    """Load a safetensors file of canonical names and layouts."""
+    from safetensors.numpy import load_file
+
+    state, variables = load_file(path), weights_by_name(model)
+    if state.keys() != variables.keys():
+        raise ValueError(f"{path} differs in {sorted(state.keys() ^ variables.keys())}")
+    for name, variable in variables.items():
+        value = state[name]
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (0, 1), (-1, -2))
+        variable.assign(value)
+
+
+def save_weights(model, path):
+    """Save parameters and running statistics under canonical names."""
+    from safetensors.numpy import save_file
+
+    state = {}
+    for name, variable in weights_by_name(model).items():
+        value = variable.numpy()
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (-1, -2), (0, 1))
+        state[name] = np.ascontiguousarray(value)
+    save_file(state, path)
+
+
+def loss_sum(outputs, targets):
+    """Sum of the loss over a batch and its weight, for each output."""
+    return {"output": cross_entropy(outputs, targets)}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MeanLoss(keras.losses.Loss):
+    """The mean loss."""
+
+    def call(self, y_true, y_pred):
+        """Sum over weight."""
+        ((total, weight),) = loss_sum(y_pred, y_true).values()
+        return total / weight
+
+
+def make_optimizer(model):
+    """The optimizer; `train_step` sets its learning rate before each update."""
+    return Adam(0.004, betas=(0.9, 0.999), epsilon=1e-08)
+
+
+def learning_rate(update, updates_per_epoch):
+    """Learning rate of an update, which is counted from 0."""
+    return 0.004 * 0.8 ** (update // updates_per_epoch)
+
+
+def compile_model(model, **options):
+    """Compile `logits_model` for training."""
+    model.compile(make_optimizer(model), MeanLoss(), jit_compile=False, **options)
+
+
+def train_step(model, inputs, targets, update, updates_per_epoch):
+    """One update of a compiled model; returns the loss before it."""
+    model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)
+    return model.train_on_batch(inputs, targets, return_dict=True)["loss"]

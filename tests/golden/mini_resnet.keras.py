@@ -1,0 +1,230 @@
+"""mini_resnet: 3x24x24 -> 10 for each sample (channels last: 24x24x3)."""
+
+import math
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+
+PACKAGE = "mini_resnet"
+
+
+def he_normal():
+    """Normal with variance 2 / fan_in; Keras' own of this name is truncated."""
+    return initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BatchNorm(layers.BatchNormalization):
+    """Batch norm whose running variance is the unbiased one."""
+
+    def call(self, x, training=None, mask=None):
+        """Normalise; in training move the running statistics."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            if None not in x.shape and math.prod(x.shape) == x.shape[-1]:
+                raise ValueError("batch norm needs more than one value for each channel")
+            axes = tuple(range(len(x.shape) - 1))
+            old, new = self.momentum, 1 - self.momentum
+            mean = ops.mean(x, axes)
+            variance = ops.mean(ops.square(x - mean), axes)
+            count = ops.cast(ops.size(x), x.dtype) / x.shape[-1]
+            unbiased = variance * (count / (count - 1))
+            self.moving_mean.assign(old * self.moving_mean + new * mean)
+            self.moving_variance.assign(old * self.moving_variance + new * unbiased)
+        scale = 1 / ops.sqrt(variance + self.epsilon)
+        if self.scale:
+            scale = self.gamma * scale
+        y = (x - mean) * scale
+        return y + self.beta if self.center else y
+
+
+def cross_entropy(outputs, targets):
+    """Sum of -log softmax(outputs)[label], and the number of labels."""
+    labels = ops.cast(targets, "int32")
+    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
+
+
+def clip(gradients):
+    """Gradients as the optimizer gets them: unchanged."""
+    return gradients
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SGD(keras.optimizers.Optimizer):
+    """SGD whose learning rate stays outside the momentum buffer; weight decay is coupled."""
+
+    def __init__(
+        self,
+        learning_rate,
+        momentum=0.0,
+        dampening=0.0,
+        nesterov=False,
+        coupled_decay=0.0,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.coupled_decay = coupled_decay
+
+    def build(self, variables):
+        """One momentum buffer for each variable."""
+        if not self.built:
+            super().build(variables)
+            self.buffers = self.add_optimizer_variables(variables, "momentum")
+
+    def apply(self, grads, trainable_variables=None):
+        """Clip, then update."""
+        super().apply(clip(grads), trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.coupled_decay:
+            gradient = gradient + self.coupled_decay * variable
+        if self.momentum:
+            buffer = self.buffers[self._get_variable_index(variable)]
+            share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
+            self.assign(buffer, self.momentum * buffer + share * gradient)
+            gradient = gradient + self.momentum * buffer if self.nesterov else buffer
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * gradient)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "dampening": self.dampening,
+            "nesterov": self.nesterov,
+            "coupled_decay": self.coupled_decay,
+        }
+
+
+def build_model():
+    """3x24x24 -> 10 for each sample (channels last: 24x24x3)."""
+    inputs = keras.Input((24, 24, 3), name="input")
+    x = layers.Conv2D(
+        16, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="conv1"
+    )(inputs)
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="bn1")(x)
+    stem = layers.ReLU(name="stem")(x)
+    x = layers.Conv2D(
+        16, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="conv2"
+    )(stem)
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="bn2")(x)
+    x = layers.ReLU(name="relu1")(x)
+    x = layers.Conv2D(
+        16, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="conv3"
+    )(x)
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="bn3")(x)
+    x = layers.Add(name="add1")([x, stem])
+    block1 = layers.ReLU(name="block1")(x)
+    x = layers.Conv2D(
+        32, 3, strides=2, use_bias=False, kernel_initializer=he_normal(), name="main.0"
+    )(layers.ZeroPadding2D(((1, 0), (1, 0)), name="main.0.pad")(block1))
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="main.1")(x)
+    x = layers.ReLU(name="main.2")(x)
+    x = layers.Conv2D(
+        32, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="main.3"
+    )(x)
+    main_4 = BatchNorm(momentum=0.9, epsilon=1e-05, name="main.4")(x)
+    x = layers.Conv2D(
+        32, 1, strides=2, use_bias=False, kernel_initializer=he_normal(), name="downsample.0"
+    )(block1)
+    x = BatchNorm(momentum=0.9, epsilon=1e-05, name="downsample.1")(x)
+    x = layers.Add(name="add2")([main_4, x])
+    x = layers.ReLU(name="relu2")(x)
+    x = layers.GlobalAveragePooling2D(keepdims=True, name="global_avg_pool1")(x)
+    x = layers.Flatten(name="flatten1")(x)
+    x = layers.Dense(10, kernel_initializer=he_normal(), name="fc")(x)
+    x = layers.Softmax(name="softmax1")(x)
+    return keras.Model(inputs, x, name="mini_resnet")
+
+
+def logits_model(model):
+    """The same layers without the last activation, which the loss contains."""
+    return keras.Model(model.input, model.get_layer("softmax1").input)
+
+
+CANONICAL = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def weights_by_name(model):
+    """Canonical name -> variable."""
+    found = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            found[f"{layer.name}.{CANONICAL[variable.name]}"] = variable
+    return found
+
+
+def load_weights(model, path):
+    """Load a safetensors file of canonical names and layouts."""
+    from safetensors.numpy import load_file
+
+    state, variables = load_file(path), weights_by_name(model)
+    if state.keys() != variables.keys():
+        raise ValueError(f"{path} differs in {sorted(state.keys() ^ variables.keys())}")
+    for name, variable in variables.items():
+        value = state[name]
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (0, 1), (-1, -2))
+        variable.assign(value)
+
+
+def save_weights(model, path):
+    """Save parameters and running statistics under canonical names."""
+    from safetensors.numpy import save_file
+
+    state = {}
+    for name, variable in weights_by_name(model).items():
+        value = variable.numpy()
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (-1, -2), (0, 1))
+        state[name] = np.ascontiguousarray(value)
+    save_file(state, path)
+
+
+def loss_sum(outputs, targets):
+    """Sum of the loss over a batch and its weight, for each output."""
+    return {"output": cross_entropy(outputs, targets)}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MeanLoss(keras.losses.Loss):
+    """The mean loss."""
+
+    def call(self, y_true, y_pred):
+        """Sum over weight."""
+        ((total, weight),) = loss_sum(y_pred, y_true).values()
+        return total / weight
+
+
+def make_optimizer(model):
+    """The optimizer; `train_step` sets its learning rate before each update."""
+    return SGD(0.05, momentum=0.9, coupled_decay=0.0005)
+
+
+def learning_rate(update, updates_per_epoch):
+    """Learning rate of an update, which is counted from 0."""
+    return 0.05 * 0.9 ** (update // updates_per_epoch)
+
+
+def compile_model(model, **options):
+    """Compile `logits_model` for training."""
+    model.compile(make_optimizer(model), MeanLoss(), jit_compile=False, **options)
+
+
+def train_step(model, inputs, targets, update, updates_per_epoch):
+    """One update of a compiled model; returns the loss before it."""
+    model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)
+    return model.train_on_batch(inputs, targets, return_dict=True)["loss"]

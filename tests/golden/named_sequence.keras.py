@@ -1,0 +1,200 @@
+"""named_sequence: 3x10x9 -> 4 for each sample (channels last: 10x9x3)."""
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+
+PACKAGE = "named_sequence"
+
+
+def he_normal():
+    """Normal with variance 2 / fan_in; Keras' own of this name is truncated."""
+    return initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LeakyRelu(layers.Layer):
+    """x where x > 0, else slope * x; Keras' own rounds the slope to float32."""
+
+    def __init__(self, slope, **kwargs):
+        super().__init__(**kwargs)
+        self.slope = slope
+
+    def call(self, x):
+        """Elementwise."""
+        return ops.where(x > 0, x, self.slope * x)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "slope": self.slope}
+
+
+def cross_entropy(outputs, targets):
+    """Sum of -log softmax(outputs)[label], and the number of labels."""
+    labels = ops.cast(targets, "int32")
+    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
+
+
+def clip(gradients):
+    """Gradients as the optimizer gets them: unchanged."""
+    return gradients
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SGD(keras.optimizers.Optimizer):
+    """SGD whose learning rate stays outside the momentum buffer; weight decay is coupled."""
+
+    def __init__(
+        self,
+        learning_rate,
+        momentum=0.0,
+        dampening=0.0,
+        nesterov=False,
+        coupled_decay=0.0,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.coupled_decay = coupled_decay
+
+    def build(self, variables):
+        """One momentum buffer for each variable."""
+        if not self.built:
+            super().build(variables)
+            self.buffers = self.add_optimizer_variables(variables, "momentum")
+
+    def apply(self, grads, trainable_variables=None):
+        """Clip, then update."""
+        super().apply(clip(grads), trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.coupled_decay:
+            gradient = gradient + self.coupled_decay * variable
+        if self.momentum:
+            buffer = self.buffers[self._get_variable_index(variable)]
+            share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
+            self.assign(buffer, self.momentum * buffer + share * gradient)
+            gradient = gradient + self.momentum * buffer if self.nesterov else buffer
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * gradient)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "dampening": self.dampening,
+            "nesterov": self.nesterov,
+            "coupled_decay": self.coupled_decay,
+        }
+
+
+def build_model():
+    """3x10x9 -> 4 for each sample (channels last: 10x9x3)."""
+    inputs = keras.Input((10, 9, 3), name="input")
+    x = layers.Conv2D(
+        6, 3, strides=2, padding="same", kernel_initializer=he_normal(), name="features.first"
+    )(inputs)
+    x = layers.ELU(0.5, name="features.1")(x)
+    x = layers.Conv2D(
+        8, 2, use_bias=False, kernel_initializer=he_normal(), name="features.inner.0"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=0.001, name="features.inner.1")(x)
+    x = LeakyRelu(0.2, name="features.inner.2")(x)
+    x = layers.Flatten(name="features.3")(layers.Permute((3, 1, 2), name="features.3.permute")(x))
+    x = layers.Rescaling(0.5, -0.25, name="rescale1")(x)
+    x = layers.Dense(7, kernel_initializer=he_normal(), name="classifier.0")(x)
+    x = layers.Dropout(0.3, name="classifier.head.0")(x)
+    x = layers.Dense(4, kernel_initializer=he_normal(), name="classifier.head.scores")(x)
+    x = layers.Softmax(name="classifier.head.probabilities")(x)
+    return keras.Model(inputs, x, name="named_sequence")
+
+
+def logits_model(model):
+    """The same layers without the last activation, which the loss contains."""
+    return keras.Model(model.input, model.get_layer("classifier.head.probabilities").input)
+
+
+CANONICAL = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def weights_by_name(model):
+    """Canonical name -> variable."""
+    found = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            found[f"{layer.name}.{CANONICAL[variable.name]}"] = variable
+    return found
+
+
+def load_weights(model, path):
+    """Load a safetensors file of canonical names and layouts."""
+    from safetensors.numpy import load_file
+
+    state, variables = load_file(path), weights_by_name(model)
+    if state.keys() != variables.keys():
+        raise ValueError(f"{path} differs in {sorted(state.keys() ^ variables.keys())}")
+    for name, variable in variables.items():
+        value = state[name]
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (0, 1), (-1, -2))
+        variable.assign(value)
+
+
+def save_weights(model, path):
+    """Save parameters and running statistics under canonical names."""
+    from safetensors.numpy import save_file
+
+    state = {}
+    for name, variable in weights_by_name(model).items():
+        value = variable.numpy()
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (-1, -2), (0, 1))
+        state[name] = np.ascontiguousarray(value)
+    save_file(state, path)
+
+
+def loss_sum(outputs, targets):
+    """Sum of the loss over a batch and its weight, for each output."""
+    return {"output": cross_entropy(outputs, targets)}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MeanLoss(keras.losses.Loss):
+    """The mean loss."""
+
+    def call(self, y_true, y_pred):
+        """Sum over weight."""
+        ((total, weight),) = loss_sum(y_pred, y_true).values()
+        return total / weight
+
+
+def make_optimizer(model):
+    """The optimizer; `train_step` sets its learning rate before each update."""
+    return SGD(0.05, momentum=0.9, nesterov=True)
+
+
+def learning_rate(update, updates_per_epoch):
+    """Learning rate of an update, which is counted from 0."""
+    return 0.05
+
+
+def compile_model(model, **options):
+    """Compile `logits_model` for training."""
+    model.compile(make_optimizer(model), MeanLoss(), jit_compile=False, **options)
+
+
+def train_step(model, inputs, targets, update, updates_per_epoch):
+    """One update of a compiled model; returns the loss before it."""
+    model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)
+    return model.train_on_batch(inputs, targets, return_dict=True)["loss"]

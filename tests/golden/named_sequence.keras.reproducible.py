@@ -1,0 +1,270 @@
+"""named_sequence: 3x10x9 -> 4 for each sample (channels last: 10x9x3)."""
+
+import hashlib
+import math
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+
+PACKAGE = "named_sequence"
+
+
+def he_normal():
+    """Normal with variance 2 / fan_in; Keras' own of this name is truncated."""
+    return initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LeakyRelu(layers.Layer):
+    """x where x > 0, else slope * x; Keras' own rounds the slope to float32."""
+
+    def __init__(self, slope, **kwargs):
+        super().__init__(**kwargs)
+        self.slope = slope
+
+    def call(self, x):
+        """Elementwise."""
+        return ops.where(x > 0, x, self.slope * x)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "slope": self.slope}
+
+
+def philox(counters, step, layer, seed):
+    """Philox4x32-10: four 32-bit words, held in int64, for each counter."""
+    mask = 0xFFFFFFFF
+    low = lambda x: ops.bitwise_and(x, mask)  # noqa: E731 - short names for long formulas
+    high = lambda x: low(ops.right_shift(x, 32))  # noqa: E731
+    xor = ops.bitwise_xor
+    c0, c1 = low(counters), high(counters)
+    c2, c3 = ops.full_like(c0, low(step)), ops.full_like(c0, layer)
+    k0, k1 = seed & mask, (seed >> 32) & mask
+    for _ in range(10):
+        # A product of two 32-bit words wraps in int64; shift and mask still give both halves.
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1 = xor(xor(high(p1), c1), k0), low(p1)
+        c2, c3 = xor(xor(high(p0), c3), k1), low(p0)
+        k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
+    return ops.reshape(ops.stack((c0, c1, c2, c3), -1), (-1,))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class CounterDropout(layers.Layer):
+    """Dropout whose mask depends on seed, layer, step and position alone."""
+
+    def __init__(self, p, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.p, self.seed = p, seed
+        # Its state, which is no weight, holds the step and the first sample's index.
+        self.position = keras.random.SeedGenerator(0)
+
+    def call(self, x, training=None):
+        """In training keep each element with probability 1 - p, and scale it."""
+        if not training or self.p == 0:
+            return x
+        if self.p == 1:
+            return ops.zeros_like(x)
+        layer = hashlib.blake2b(self.name.encode(), digest_size=4).digest()
+        step, first = ops.unstack(ops.cast(self.position.state, "int64"), 2)
+        size = math.prod(x.shape[1:])
+        count = ops.shape(x)[0] * size
+        start = first * size
+        blocks = start // 4 + ops.cast(ops.arange((count + 6) // 4), "int64")
+        words = philox(blocks, step, int.from_bytes(layer, "little"), self.seed)
+        words = ops.slice(words, [ops.cast(start % 4, "int32")], [count])
+        # The masks count channels first.
+        words = ops.moveaxis(ops.reshape(words, (-1, x.shape[-1], *x.shape[1:-1])), 1, -1)
+        keep = words >= math.floor(self.p * 2**32)
+        return ops.where(keep, x * (1 / (1 - self.p)), 0.0)
+
+    def compute_output_shape(self, shape):
+        """The input's."""
+        return shape
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "p": self.p, "seed": self.seed}
+
+
+def set_position(model, step, first=0):
+    """Set completed updates, and the index of the first sample within the global batch."""
+    for layer in model.layers:
+        if isinstance(layer, CounterDropout):
+            layer.position.state.assign([step, first])
+
+
+def cross_entropy(outputs, targets):
+    """Sum of -log softmax(outputs)[label], and the number of labels."""
+    labels = ops.cast(targets, "int32")
+    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
+
+
+def clip(gradients):
+    """Gradients as the optimizer gets them: unchanged."""
+    return gradients
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SGD(keras.optimizers.Optimizer):
+    """SGD whose learning rate stays outside the momentum buffer; weight decay is coupled."""
+
+    def __init__(
+        self,
+        learning_rate,
+        momentum=0.0,
+        dampening=0.0,
+        nesterov=False,
+        coupled_decay=0.0,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.coupled_decay = coupled_decay
+
+    def build(self, variables):
+        """One momentum buffer for each variable."""
+        if not self.built:
+            super().build(variables)
+            self.buffers = self.add_optimizer_variables(variables, "momentum")
+
+    def apply(self, grads, trainable_variables=None):
+        """Clip, then update."""
+        super().apply(clip(grads), trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.coupled_decay:
+            gradient = gradient + self.coupled_decay * variable
+        if self.momentum:
+            buffer = self.buffers[self._get_variable_index(variable)]
+            share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
+            self.assign(buffer, self.momentum * buffer + share * gradient)
+            gradient = gradient + self.momentum * buffer if self.nesterov else buffer
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * gradient)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "dampening": self.dampening,
+            "nesterov": self.nesterov,
+            "coupled_decay": self.coupled_decay,
+        }
+
+
+SEED = 3
+
+
+def build_model():
+    """3x10x9 -> 4 for each sample (channels last: 10x9x3)."""
+    inputs = keras.Input((10, 9, 3), name="input")
+    x = layers.Conv2D(
+        6, 3, strides=2, padding="same", kernel_initializer=he_normal(), name="features.first"
+    )(inputs)
+    x = layers.ELU(0.5, name="features.1")(x)
+    x = layers.Conv2D(
+        8, 2, use_bias=False, kernel_initializer=he_normal(), name="features.inner.0"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=0.001, name="features.inner.1")(x)
+    x = LeakyRelu(0.2, name="features.inner.2")(x)
+    x = layers.Flatten(name="features.3")(layers.Permute((3, 1, 2), name="features.3.permute")(x))
+    x = layers.Rescaling(0.5, -0.25, name="rescale1")(x)
+    x = layers.Dense(7, kernel_initializer=he_normal(), name="classifier.0")(x)
+    x = CounterDropout(0.3, SEED, name="classifier.head.0")(x)
+    x = layers.Dense(4, kernel_initializer=he_normal(), name="classifier.head.scores")(x)
+    x = layers.Softmax(name="classifier.head.probabilities")(x)
+    return keras.Model(inputs, x, name="named_sequence")
+
+
+def logits_model(model):
+    """The same layers without the last activation, which the loss contains."""
+    return keras.Model(model.input, model.get_layer("classifier.head.probabilities").input)
+
+
+CANONICAL = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def weights_by_name(model):
+    """Canonical name -> variable."""
+    found = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            found[f"{layer.name}.{CANONICAL[variable.name]}"] = variable
+    return found
+
+
+def load_weights(model, path):
+    """Load a safetensors file of canonical names and layouts."""
+    from safetensors.numpy import load_file
+
+    state, variables = load_file(path), weights_by_name(model)
+    if state.keys() != variables.keys():
+        raise ValueError(f"{path} differs in {sorted(state.keys() ^ variables.keys())}")
+    for name, variable in variables.items():
+        value = state[name]
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (0, 1), (-1, -2))
+        variable.assign(value)
+
+
+def save_weights(model, path):
+    """Save parameters and running statistics under canonical names."""
+    from safetensors.numpy import save_file
+
+    state = {}
+    for name, variable in weights_by_name(model).items():
+        value = variable.numpy()
+        if variable.name == "kernel":
+            value = np.moveaxis(value, (-1, -2), (0, 1))
+        state[name] = np.ascontiguousarray(value)
+    save_file(state, path)
+
+
+def loss_sum(outputs, targets):
+    """Sum of the loss over a batch and its weight, for each output."""
+    return {"output": cross_entropy(outputs, targets)}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MeanLoss(keras.losses.Loss):
+    """The mean loss."""
+
+    def call(self, y_true, y_pred):
+        """Sum over weight."""
+        ((total, weight),) = loss_sum(y_pred, y_true).values()
+        return total / weight
+
+
+def make_optimizer(model):
+    """The optimizer; `train_step` sets its learning rate before each update."""
+    return SGD(0.05, momentum=0.9, nesterov=True)
+
+
+def learning_rate(update, updates_per_epoch):
+    """Learning rate of an update, which is counted from 0."""
+    return 0.05
+
+
+def compile_model(model, **options):
+    """Compile `logits_model` for training."""
+    model.compile(make_optimizer(model), MeanLoss(), jit_compile=False, **options)
+
+
+def train_step(model, inputs, targets, update, updates_per_epoch):
+    """One update of a compiled model; returns the loss before it."""
+    set_position(model, update)
+    model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)
+    return model.train_on_batch(inputs, targets, return_dict=True)["loss"]

@@ -1,0 +1,213 @@
+"""named_sequence: 3x10x9 -> 4 for each sample."""
+
+import hashlib
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution padded differently on its sides."""
+
+    def __init__(self, *args, pads, mode="constant", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads, self.mode = pads, mode
+
+    def forward(self, x):
+        """Pad, then convolve."""
+        return super().forward(F.pad(x, self.pads, self.mode))
+
+
+class BiasedBatchNorm(nn.Module):
+    """Batch norm whose running variance is the biased one."""
+
+    def __init__(self, channels, eps, momentum, affine=True):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x):
+        """Normalise; in training move the running statistics."""
+        mean = self.running_mean
+        var = self.running_var
+        if self.training:
+            axes = [axis for axis in range(x.dim()) if axis != 1]
+            if x.numel() == x.shape[1]:
+                raise ValueError("batch norm needs more than one value for each channel")
+            moments = torch.var_mean(x, axes, correction=0)
+            with torch.no_grad():
+                mean.lerp_(moments[1], self.momentum)
+                var.lerp_(moments[0], self.momentum)
+        return nn.functional.batch_norm(
+            x,
+            None if self.training else mean,
+            None if self.training else var,
+            self.weight,
+            self.bias,
+            self.training,
+            0.0,
+            self.eps,
+        )
+
+
+def philox(counters, step, layer, seed):
+    """Philox4x32-10: four 32-bit words, held in int64, for each counter."""
+    mask = 0xFFFFFFFF
+    c0, c1 = counters & mask, (counters >> 32) & mask
+    c2, c3 = torch.full_like(c0, step & mask), torch.full_like(c0, layer)
+    k0, k1 = seed & mask, (seed >> 32) & mask
+    for _ in range(10):
+        # A product of two 32-bit words wraps in int64; shift and mask still give both halves.
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & mask) ^ c1 ^ k0,
+            p1 & mask,
+            ((p0 >> 32) & mask) ^ c3 ^ k1,
+            p0 & mask,
+        )
+        k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
+    return torch.stack((c0, c1, c2, c3), -1).reshape(-1)
+
+
+class CounterDropout(nn.Module):
+    """Dropout whose mask depends on seed, layer, step and position alone."""
+
+    def __init__(self, p, seed):
+        super().__init__()
+        self.p, self.seed = p, seed
+        self.layer, self.step, self.first = 0, 0, 0
+
+    def forward(self, x):
+        """In training keep each element with probability 1 - p, and scale it."""
+        if not self.training or self.p == 0:
+            return x
+        if self.p == 1:
+            return torch.zeros_like(x)
+        size = math.prod(x.shape[1:])
+        start, count = self.first * size, x.numel()
+        blocks = torch.arange(start // 4, (start + count + 3) // 4, device=x.device)
+        words = philox(blocks, self.step, self.layer, self.seed)
+        words = words[start % 4 : start % 4 + count].reshape(x.shape)
+        keep = words >= math.floor(self.p * 2**32)
+        return torch.where(keep, x * (1 / (1 - self.p)), 0.0)
+
+
+def name_random_layers(model):
+    """Tell each random layer its path, which is part of its counter."""
+    for path, module in model.named_modules():
+        if isinstance(module, CounterDropout):
+            digest = hashlib.blake2b(path.encode(), digest_size=4).digest()
+            module.layer = int.from_bytes(digest, "little")
+
+
+def set_position(model, step, first=0):
+    """Set completed updates, and the index of the first sample within the global batch."""
+    for module in model.modules():
+        if isinstance(module, CounterDropout):
+            module.step, module.first = step, first
+
+
+SEED = 3
+
+
+class NamedSequence(nn.Module):
+    """3x10x9 -> 4 for each sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential()
+        self.features.add_module("first", PaddedConv2d(3, 6, 3, stride=2, pads=(1, 1, 0, 1)))
+        self.features.add_module("1", nn.ELU(0.5))
+        self.features.add_module(
+            "inner",
+            nn.Sequential(
+                nn.Conv2d(6, 8, 2, bias=False), BiasedBatchNorm(8, 0.001, 0.01), nn.LeakyReLU(0.2)
+            ),
+        )
+        self.features.add_module("3", nn.Flatten())
+        self.classifier = nn.Sequential()
+        self.classifier.add_module("0", nn.Linear(128, 7))
+        self.classifier.head = nn.Sequential()
+        self.classifier.head.add_module("0", CounterDropout(0.3, SEED))
+        self.classifier.head.add_module("scores", nn.Linear(7, 4))
+        self.classifier.head.add_module("probabilities", nn.Softmax(dim=1))
+
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        name_random_layers(self)
+
+    def forward(self, x):
+        """Outputs."""
+        return self.outputs_and_logits(x)[0]
+
+    def logits(self, x):
+        """What the loss reads."""
+        return self.outputs_and_logits(x)[1]
+
+    def outputs_and_logits(self, x):
+        """Both, from one pass."""
+        if x.shape[1:] != (3, 10, 9):
+            raise ValueError(f"made for inputs of 3x10x9, got {tuple(x.shape[1:])}")
+        x = self.features(x)
+        x = 0.5 * x - 0.25
+        x = self.classifier[:-1](x)
+        head = self.classifier[-1][:-1](x)
+        x = self.classifier[-1][-1](head)
+        return x, head
+
+    def load_weights(self, path):
+        """Load a safetensors file."""
+        from safetensors.torch import load_file
+
+        self.load_state_dict(load_file(path))
+
+    def save_weights(self, path):
+        """Save parameters and running statistics to a safetensors file."""
+        from safetensors.torch import save_file
+
+        state = {k: v.contiguous() for k, v in self.state_dict().items()}
+        state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        save_file(state, path)
+
+
+def loss_sum(outputs, targets):
+    """Sum of the loss over a batch and its weight, for each output."""
+    return {"output": (F.cross_entropy(outputs, targets, reduction="sum"), targets.numel())}
+
+
+def make_optimizer(model):
+    """The optimizer; `train_step` sets its learning rate before each update."""
+    return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+
+
+def learning_rate(update, updates_per_epoch):
+    """Learning rate of an update, which is counted from 0."""
+    return 0.05
+
+
+def clip(gradients):
+    """Gradients as the optimizer gets them: unchanged."""
+    return gradients
+
+
+def train_step(model, optimizer, inputs, targets, update, updates_per_epoch):
+    """One update; returns the loss before it."""
+    model.train()
+    set_position(model, update)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(update, updates_per_epoch)
+    optimizer.zero_grad()
+    losses = loss_sum(model.logits(inputs), targets)
+    loss = sum(s / w for s, w in losses.values())
+    loss.backward()
+    clip([p.grad for p in model.parameters() if p.grad is not None])
+    optimizer.step()
+    return loss.item()
