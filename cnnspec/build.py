@@ -69,6 +69,15 @@ class _Builder:
             report_unused(self.faults, inputs, nodes, outputs, lambda n: self.layer_of[n.id])
         training = resolve_training(self.spec, self.faults, outputs)
         self.faults.raise_any()
+        if training is not None and not any(p.trainable for n in root.nodes() for p in n.params):
+            self.faults.add(
+                "nothing-to-train",
+                ("train",),
+                "the network has no parameters to train",
+                help="take `train:` out, or add a layer with weights",
+                key=True,
+            )
+            self.faults.raise_any()
         graph = Graph(self.spec.name, inputs, outputs, root, training, self.spec.seed)
         self._warn_of_null_gradients(graph)
         graph.verify()

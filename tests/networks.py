@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ STYLES = {"plain": Style(), "reproducible": Style(random="counter")}
 Arrays = dict[str, npt.NDArray[Any]]
 
 
+@cache
 def graph_of(path: Path) -> Graph:
     """The network of a spec file."""
     return build(read_spec(read(path))).graph

@@ -103,9 +103,9 @@ def test_sharing_goes_to_the_first_owner() -> None:
 
 
 def test_losses_by_output() -> None:
-    more = "outputs: {a: relu1, b: tanh1}\ntrain: {loss: {b: cross_entropy, a: cross_entropy}, "
+    more = "outputs: {a: prelu1, b: tanh1}\ntrain: {loss: {b: cross_entropy, a: cross_entropy}, "
     training = built(
-        spec("relu", "tanh", input="[3]", more=more + "optimizer: {sgd: {lr: 1}}}\n")
+        spec("prelu", "tanh", input="[3]", more=more + "optimizer: {sgd: {lr: 1}}}\n")
     ).graph.training
     assert training is not None
     assert list(training.losses.items()) == [("a", CrossEntropy()), ("b", CrossEntropy())]
@@ -224,6 +224,11 @@ CHANNEL = ["flatten", "dense: {units: 1}"]
 def test_faults_of_losses(layers: list[str], more: str, loss: str, code: str) -> None:
     train = f"train: {{{loss}, optimizer: {{sgd: {{lr: 1}}}}}}\n"
     check_marked(spec(*layers, more=more + train), code)
+
+
+def test_a_network_without_parameters_cannot_be_trained() -> None:
+    more = "@@train: {loss: mean_squared_error, optimizer: {sgd: {lr: 1}}}\n"
+    check_marked(spec("relu", more=more), "nothing-to-train")
 
 
 def test_a_later_name_shows_both_places() -> None:

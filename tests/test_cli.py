@@ -513,7 +513,7 @@ def test_train_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "force": True,
     }
     assert run("train", "net.yaml", "-b", "numpy").status == 0
-    assert (asked["dtype"], asked["epochs"], asked["directory"]) == ("float32", None, None)
+    assert (asked["dtype"], asked["epochs"], asked["directory"]) == ("float64", None, None)
 
 
 WITHOUT_FRAMEWORKS = """

@@ -139,7 +139,6 @@ POINTWISE = {
     "batch_norm_biased": "batch_norm: {running_var: biased}",
     "dropout": "dropout: {p: 0.3}",
     "dropout_never": "dropout: {p: 0}",
-    "dropout_always": "dropout: {p: 1}",
     "flatten": "flatten",
 }
 
@@ -172,7 +171,7 @@ input: {image: [3, 6, 5], other: [2, 6, 5]}
 layers:
   - conv: {name: a, filters: 4, kernel: 3, padding: same, from: image}
   - relu: {name: act}
-  - conv: {name: b, filters: 4, kernel: 3, padding: same, share: SHARED, from: act}
+  - conv: {name: b, filters: 4, kernel: 3, padding: same, from: act}
   - conv: {name: c, filters: 4, kernel: 1, from: other}
   - add: {name: sum, from: [act, b, c]}
   - sequence:
@@ -219,6 +218,26 @@ train:
   optimizer: {adam: {lr: 0.01}}
 """
 
+SHARED = """
+cnnspec: 1
+name: shared
+input: [3, 6, 5]
+layers:
+  - conv: {name: a, filters: 3, kernel: 3, padding: [[1, 1], [2, 0]]}
+  - batch_norm: {name: n}
+  - relu: {name: act}
+  - dropout: {name: d, p: 0.4}
+  - conv: {name: b, filters: 3, kernel: 3, padding: [[1, 1], [2, 0]], share: a}
+  - batch_norm: {name: m, share: n}
+  - prelu: {name: p}
+  - prelu: {name: q, share: p}
+  - add: {name: sum, from: [a, act, q]}
+  - flatten
+  - dense: {name: head, units: 4, bias: false}
+  - softmax: {name: y}
+train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.01, momentum: 0.5}}}
+"""
+
 SPECS: dict[str, str] = {}
 for key, value in CONVS.items():
     shape, fields = value.split(" | ")
@@ -241,8 +260,9 @@ for key, value in {
     "adam_decay": "{adam: {lr: 0.01, betas: [0.7, 0.8], eps: 0.001, weight_decay: 0.1}}",
 }.items():
     SPECS[f"lenet-{key}"] = LENET.replace("OPTIMIZER", value)
-SPECS["wired"] = WIRED.replace(", share: SHARED", "")
+SPECS["wired"] = WIRED
 SPECS["segment"] = SEGMENT
+SPECS["shared"] = SHARED
 
 
 def graph_of(name: str) -> Graph:
@@ -312,20 +332,26 @@ class Pair:
         self.keras.assign(self.weights)
 
 
-@pytest.fixture(params=SPECS, scope="module")
-def pair(request: pytest.FixtureRequest) -> Any:
-    made = Pair(graph_of(request.param))
-    yield made
-    made.torch.close()
-    made.keras.close()
-    keras.utils.clear_session(free_memory=True)
-
-
 AT = At(update=3, first=5)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_forward(pair: Pair, training: bool) -> None:
+@pytest.mark.parametrize("name", SPECS)
+def test_agrees_with_torch(name: str, tmp_path: Path) -> None:
+    pair = Pair(graph_of(name))
+    for training in (False, True):
+        check_forward(pair, training)
+        check_gradients(pair, training)
+        check_trace(pair, training)
+    check_loss_and_steps(pair)
+    check_perturbation(pair)
+    check_text(pair)
+    check_model_files(pair, tmp_path)
+    pair.torch.close()
+    pair.keras.close()
+    keras.utils.clear_session(free_memory=True)
+
+
+def check_forward(pair: Pair, training: bool) -> None:
     pair.reset()
     a = pair.torch.forward(pair.inputs, training=training, at=AT)
     b = pair.keras.forward(pair.inputs, training=training, at=AT)
@@ -333,8 +359,7 @@ def test_forward(pair: Pair, training: bool) -> None:
     assert worst(pair.torch.weights(), pair.keras.weights()) <= BOUND
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_gradients(pair: Pair, training: bool) -> None:
+def check_gradients(pair: Pair, training: bool) -> None:
     pair.reset()
     options: dict[str, Any] = {"cotangents": pair.cotangents, "training": training, "at": AT}
     a = pair.torch.gradients(pair.inputs, **options)
@@ -344,8 +369,7 @@ def test_gradients(pair: Pair, training: bool) -> None:
     assert worst(pair.keras.weights(), pair.weights) == 0  # statistics are restored
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_trace(pair: Pair, training: bool) -> None:
+def check_trace(pair: Pair, training: bool) -> None:
     pair.reset()
     options: dict[str, Any] = {"training": training, "at": AT}
     a = pair.torch.trace(pair.inputs, cotangents=pair.cotangents, **options)
@@ -365,7 +389,7 @@ def test_trace(pair: Pair, training: bool) -> None:
     assert worst(pair.keras.weights(), pair.weights) == 0
 
 
-def test_loss_and_steps(pair: Pair) -> None:
+def check_loss_and_steps(pair: Pair) -> None:
     pair.reset()
     a = pair.torch.gradients(pair.inputs, targets=pair.targets, at=AT)
     b = pair.keras.gradients(pair.inputs, targets=pair.targets, at=AT)
@@ -382,7 +406,7 @@ def test_loss_and_steps(pair: Pair) -> None:
     assert worst(pair.torch.weights(), pair.keras.weights()) <= BOUND
 
 
-def test_perturbation(pair: Pair) -> None:
+def check_perturbation(pair: Pair) -> None:
     pair.reset()
     rng = np.random.default_rng(1)
     perturb = {n.id: 1 + 0.1 * rng.standard_normal((3, *n.shape)) for n in pair.graph.nodes}
@@ -393,14 +417,14 @@ def test_perturbation(pair: Pair) -> None:
         assert worst(getattr(a, field), getattr(b, field), pair.null) <= BOUND, field
 
 
-def test_text_is_sound(pair: Pair, tmp_path: Path) -> None:
+def check_text(pair: Pair) -> None:
     text = pair.emitted.text
     assert text == get("keras").emit(pair.graph, COUNTER).text
     tree = instrument(audit(text), pair.emitted.lines)
     assert ast.dump(remove_taps(tree)) == ast.dump(ast.parse(text))
 
 
-def test_model_files(pair: Pair, tmp_path: Path) -> None:
+def check_model_files(pair: Pair, tmp_path: Path) -> None:
     """Canonical weights, `.keras` files and parameter counts."""
     pair.reset()
     session: Any = pair.keras
@@ -540,6 +564,16 @@ def test_reset_forgets_the_optimizer(lenet: Graph) -> None:
         session.step(inputs, targets)
         after.append(session.weights())
     assert worst(after[0], after[1]) == 0
+
+
+def test_everything_dropped() -> None:
+    graph = made(chain("[2, 4, 3]", "dropout: {p: 1}"))
+    session = get("keras").open(get("keras").emit(graph, COUNTER))
+    inputs = {"input": np.ones((2, 2, 4, 3))}
+    assert session.forward(inputs)["output"].min() == 1
+    assert session.forward(inputs, training=True)["output"].max() == 0
+    found = session.gradients(inputs, cotangents={"output": np.ones((2, 2, 4, 3))})
+    assert not found.inputs["input"].any()
 
 
 def test_wrong_weights_are_refused(lenet: Graph) -> None:

@@ -458,7 +458,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out.startswith("epoch 1/1  train loss ")
     assert captured.out.count("\n") == 1
-    assert captured.err.startswith("wrote metrics.csv, run.json, small_numpy.py, spec.yaml, weig")
+    assert captured.err == f"wrote weights.safetensors, metrics.csv and small_numpy.py to {run}\n"
     (row,) = rows(run / "metrics.csv")
     assert math.isfinite(float(row["train_loss"]))
     assert main(arguments) == 2

@@ -153,7 +153,7 @@ def _bracket(opening: str, before: str) -> _Bracket:
 
 def _in_target(entry: Sequence[_Piece]) -> bool:
     """Whether a comma stands between the names that a comprehension assigns to."""
-    code = "".join("()" if isinstance(piece, _Bracket) else piece for piece in entry)
+    code = "".join(piece if isinstance(piece, _Text) else "_" for piece in entry)
     return " in " not in code.rpartition(" for ")[2] and " for " in code
 
 

@@ -67,7 +67,7 @@ def assemble(
         for line in group:
             writer.line(line)
         writer.blank()
-    constants = False
+    constants = True  # one may stand right under the imports
     for helper in helpers:
         is_constant = not helper.text.startswith(("def ", "class ", "@"))
         writer.blank(1 if constants and is_constant else 2)

@@ -329,7 +329,9 @@ def steps(
         made.losses.append(float(spread.coefficient("", step)) + STATISTIC_ROUNDING * abs(loss))
         made.weights.append(
             {
-                name: spread.coefficient(name, step) + 4 * count * np.abs(value)
+                name: spread.coefficient(name, step)
+                + 4 * count * np.abs(value)
+                + own.statistics.get(name, 0.0)
                 for name, value in found.items()
             }
         )

@@ -119,7 +119,7 @@ def read_inputs(path: str, graph: Graph) -> dict[str, Array]:
     if not os.path.exists(path):
         raise SetupError(Diagnostic("file-not-found", f"there is no file `{path}`"))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except OSError as fault:
         raise SetupError(

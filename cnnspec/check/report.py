@@ -130,9 +130,10 @@ def _verdict(report: SpecReport) -> str:
 
 
 def largest_relative(comparisons: Iterable[Comparison], dtype: str = "float64") -> float:
-    """The largest float64 error, divided by the largest magnitude of its tensor.
+    """The largest error of outputs, gradients and statistics over its tensor's largest magnitude.
 
-    Parameters whose true gradient is zero have no magnitude to divide by and are left out.
+    Steps are judged, but left out here: an adaptive optimizer divides by gradients that may be
+    mere rounding. Parameters whose true gradient is zero have no magnitude to divide by and are left out.
     """
     return max(
         (c.relative for c in comparisons if c.judged and c.dtype == dtype and c.magnitude > 1e-12),

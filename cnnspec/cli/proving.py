@@ -132,7 +132,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    dtype: Annotated[Dtype, typer.Option("--dtype", help="Of all arithmetic.")] = "float32",
+    dtype: Annotated[Dtype, typer.Option("--dtype", help="Of all arithmetic.")] = "float64",
     epochs: Annotated[
         int | None,
         typer.Option(

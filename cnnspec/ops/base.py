@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from cnnspec.ops.initializer import Initializer, Ones, Zeros
+from cnnspec.ops.initializer import Initializer, Ones, Orthogonal, Zeros
 from cnnspec.window import Window
 
 Shape = tuple[int, ...]
@@ -52,6 +52,14 @@ class Param:
     statistic: bool = False
     fan_in: int = 0
     fan_out: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.init, Orthogonal) and len(self.shape) < 2:
+            raise Reject(
+                f"{self.name}_init",
+                f"`orthogonal` starts a matrix, and this `{self.name}` is a vector",
+                "`normal` or `uniform` start a vector at random",
+            )
 
     @property
     def size(self) -> int:

@@ -17,11 +17,16 @@ from cnnspec.train.metrics import HEADER, Epoch
 from cnnspec.version import __version__
 from cnnspec.weights import write_weights
 
-__all__ = ["RunDirectory", "refuse_used"]
+__all__ = ["METRICS", "WEIGHTS", "RunDirectory", "refuse_used", "source_name"]
 
 METRICS = "metrics.csv"
 WEIGHTS = "weights.safetensors"
 RUN = "run.json"
+
+
+def source_name(graph: Graph, backend: str) -> str:
+    """The name of the emitted source."""
+    return f"{graph.name}_{backend}.py"
 
 
 def refuse_used(path: str | os.PathLike[str], *, force: bool) -> None:
@@ -76,7 +81,7 @@ class RunDirectory:
                 os.unlink(self.path / WEIGHTS)
         except OSError as error:
             raise self._refused(WEIGHTS, error) from None
-        self._write(f"{graph.name}_{emitted.backend}.py", emitted.text)
+        self._write(source_name(graph, emitted.backend), emitted.text)
         origin = graph.inputs[0].origin
         if origin is not None:
             source = origin.span.source
@@ -100,10 +105,6 @@ class RunDirectory:
     def weights(self, weights: Mapping[str, Array]) -> None:
         """Write the weights, in the place of those before."""
         write_weights(self.path / WEIGHTS, weights, force=True)
-
-    def contents(self) -> list[str]:
-        """The names of the files that are there."""
-        return sorted(entry.name for entry in self.path.iterdir())
 
     def _write(self, name: str, text: str) -> None:
         files.write_text(self.path / name, text, force=True)

@@ -13,7 +13,7 @@ from cnnspec.render import clean, render
 from cnnspec.schema import read_spec
 from cnnspec.train.loop import train
 from cnnspec.train.progress import Lines, Progress, Terminal
-from cnnspec.train.rundir import RunDirectory
+from cnnspec.train.rundir import METRICS, WEIGHTS, source_name
 
 __all__ = ["command"]
 
@@ -58,7 +58,6 @@ def command(
         say(render(built.warnings, "full"))
     graph = built.graph
     rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
-    run = RunDirectory(rundir, force=force)
     shown = Terminal(out) if sys.stderr.isatty() else Lines(out)
     try:
         train(
@@ -73,8 +72,8 @@ def command(
             force=force,
         )
     except KeyboardInterrupt:
-        if run.path.is_dir():
-            say(f"interrupted; {clean(str(run.path))} has what the completed epochs have come to")
+        if os.path.isdir(rundir):
+            say(f"interrupted; {clean(rundir)} has what the completed epochs have come to")
         raise
-    say(f"wrote {', '.join(clean(name) for name in run.contents())} to {clean(str(run.path))}")
+    say(f"wrote {WEIGHTS}, {METRICS} and {source_name(graph, backend)} to {clean(rundir)}")
     return 0

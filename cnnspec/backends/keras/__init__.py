@@ -23,11 +23,12 @@ class KerasBackend:
         dtype: Dtype = "float64",
         device: str = "cpu",
         eager: bool = True,
+        source: tuple[str, str | None] | None = None,
     ) -> Session:
-        """A session over this text."""
+        """A session over this text, or over a file in its place."""
         from cnnspec.backends.keras.session import KerasSession
 
-        return KerasSession(emitted, dtype=dtype, device=device, eager=eager)
+        return KerasSession(emitted, dtype=dtype, device=device, eager=eager, source=source)
 
 
 BACKEND = KerasBackend()

@@ -11,7 +11,7 @@ from cnnspec.backends.keras.cells import COLUMN
 from cnnspec.backends.keras.cells.conv import depthwise
 from cnnspec.backends.library import Definition, Library, names_in
 from cnnspec.backends.variables import Item, Names, plan
-from cnnspec.backends.writer import Code, Writer, call, literal, mark, unmarked
+from cnnspec.backends.writer import INDENT, WIDTH, Code, Writer, call, literal, mark, unmarked
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.base import Op, Param, Shape, show
 from cnnspec.ops.conv import Conv
@@ -118,7 +118,10 @@ def _summary(graph: Graph) -> str:
         else show(channels_last(i.shape))
         for i in turned
     )
-    return text.summary_line(graph) + (f" (channels last: {last})." if last else ".")
+    line = text.summary_line(graph)
+    remarks = (f" (channels last: {last}).", " (channels last).") if turned else ()
+    room = WIDTH - len('""""""') - max(len(INDENT), len(graph.name) + 2)
+    return next((line + r for r in remarks if len(line + r) <= room), f"{line}.")
 
 
 # --- the model ---------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -
     if style.random == "counter" and any(n.op.random for n in graph.nodes):
         writer.line(f"SEED = {literal(graph.seed)}")
         writer.blank(2)
-    shared = {n.owner.id for n in graph.nodes if n.owner is not None and _keeps(n)}
+    shared = {n.owner.id for n in graph.nodes if n.owner is not None}
     objects: dict[str, str] = {}
     with writer.indented(f"def {ENTRY}():"):
         writer.line(f'"""{_summary(graph)}"""')
@@ -159,9 +162,8 @@ def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -
             if node.id in shared:
                 objects[node.id] = names.take(node.id.replace(".", "_"))
                 writer.line(f"{objects[node.id]} = {layer}")
-            owner = node.id if node.owner is None else node.owner.id
-            if owner in objects and _keeps(node):
-                layer = Code(objects[owner])
+            if node.weights_id in objects:
+                layer = Code(objects[node.weights_id])
             fed = [mark(f"{node.id}:{index}", read) for index, read in enumerate(reads)]
             if spelling.call is None:
                 made = Code(f"{layer}({', '.join(fed)})")
@@ -172,11 +174,6 @@ def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -
         results = _structure({name: local[value] for name, value in outputs.items()})
         made = call("keras.Model", sources, results, name=graph.name)
         writer.line(f"return {made}")
-
-
-def _keeps(node: Node[Op]) -> bool:
-    """Whether sharing this node means sharing an object: it has weights, or masks of its own."""
-    return bool(node.params) or node.op.random
 
 
 def _structure(values: dict[str, str]) -> Code:

@@ -54,10 +54,10 @@ def spell(op: Op, param: Param) -> Code | None:
         case init.Ones():
             return literal("ones")
         case init.Constant():
-            # Keras rounds a constant to float32; limits that are equal leave it as it is.
-            if is_float32(made.value):
-                return call("initializers.Constant", made.value)
-            return call("initializers.RandomUniform", made.value, made.value)
+            # Keras rounds a Python float to float32, and leaves NumPy's as it is.
+            exact = is_float32(made.value)
+            value = literal(made.value) if exact else call("np.float64", made.value)
+            return call("initializers.Constant", value)
         case init.Normal():
             mean = {"mean": made.mean} if made.mean else {}
             return call("initializers.RandomNormal", **mean, stddev=made.std)

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
-from cnnspec.backends.program import FEED, TAP, Program, audit, instrument
+from cnnspec.backends.program import (
+    FEED,
+    TAP,
+    Program,
+    audit,
+    instrument,
+    own_entry,
+    own_program,
+    run_own,
+)
 from cnnspec.backends.slots import check_weights
-from cnnspec.diagnostics import Diagnostic, SetupError
+from cnnspec.diagnostics import DataError, Diagnostic, SetupError
+from cnnspec.ops.base import show
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
@@ -54,6 +64,7 @@ class KerasSession:
         dtype: Dtype = "float64",
         device: str = "cpu",
         eager: bool = True,
+        source: tuple[str, str | None] | None = None,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise SetupError(
@@ -67,16 +78,46 @@ class KerasSession:
         self.dtype = dtype
         self.device = DEVICES.get(device, device)
         self.eager = eager
-        audit(emitted.text)
-        self.program = Program(emitted.text, f"{emitted.entry} keras")
+        self.source = source
+        if source is None:
+            audit(emitted.text)
+            self.program = Program(emitted.text, f"{emitted.entry} keras")
+        else:
+            self.program = own_program(source[0], f"{emitted.entry} keras")
         with self._precision():
-            self.module = self.program.run()
-            self.model: Any = getattr(self.module, emitted.entry)()
-            self.logits: Any = (
-                self.module.logits_model(self.model) if emitted.logits else self.model
-            )
+            self.module = self.program.run() if source is None else run_own(self.program, source[0])
+            self.model: Any = self._entry()()
+            split = emitted.logits and hasattr(self.module, "logits_model")
+            self.logits: Any = self.module.logits_model(self.model) if split else self.model
+        if source is not None:
+            self._require_names()
         self._compiled = False
         self._tapped: _Tapped | None = None
+
+    def _entry(self) -> Any:
+        if self.source is None:
+            return getattr(self.module, self.emitted.entry)
+        path, name = self.source
+        return own_entry(self.module, path, name or self.emitted.entry)
+
+    def _require_names(self) -> None:
+        """A file of the user's own needs the canonical names and shapes, and nothing else."""
+        assert self.source is not None
+        variables = _variables(self.model)
+        faults = []
+        for name, slot in self.emitted.slots.items():
+            wanted = tuple(slot.shape[axis] for axis in slot.permutation)
+            if slot.path not in variables:
+                faults.append(f"it has no `{slot.path}` for `{name}`")
+            elif tuple(variables[slot.path].shape) != wanted:
+                found = show(tuple(variables[slot.path].shape))
+                faults.append(f"its `{slot.path}` is {found}, not {show(wanted)}")
+        known = {slot.path for slot in self.emitted.slots.values()}
+        faults += [f"the spec has no `{path}`" for path in variables if path not in known]
+        if faults:
+            raise DataError(
+                Diagnostic("bad-source", f"`{self.source[0]}`: {fault}") for fault in faults[:20]
+            )
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
@@ -148,7 +189,11 @@ class KerasSession:
             module.set_position(model, at.update, at.first)
 
     def forward(
-        self, inputs: Mapping[str, Array], *, training: bool = False, at: At = At()  # noqa: B008
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        training: bool = False,
+        at: At = At(),  # noqa: B008
     ) -> dict[str, Array]:
         """Outputs by name."""
         with self._precision():
@@ -207,9 +252,7 @@ class KerasSession:
 
     def _canonical(self, gradients: Mapping[str, Any]) -> dict[str, Array]:
         return {
-            name: np.ascontiguousarray(
-                value.numpy().transpose(self.emitted.slots[name].inverse)
-            )
+            name: np.ascontiguousarray(value.numpy().transpose(self.emitted.slots[name].inverse))
             for name, value in gradients.items()
         }
 
@@ -228,9 +271,7 @@ class KerasSession:
                 self._compiled = True
             given = _single(self._inputs(inputs))
             wanted = self._targets(targets)
-            loss = self.module.train_step(
-                self.logits, given, wanted, at.update, updates_per_epoch
-            )
+            loss = self.module.train_step(self.logits, given, wanted, at.update, updates_per_epoch)
             return float(loss)
 
     def evaluate(
@@ -258,6 +299,31 @@ class KerasSession:
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
         return float(self.module.learning_rate(update, updates_per_epoch))
+
+    def learning_rates(self, count: int, updates_per_epoch: int) -> list[float]:
+        """The file's own learning rates of the first updates."""
+        return [self.learning_rate(update, updates_per_epoch) for update in range(count)]
+
+    def trains(self) -> bool:
+        """Whether the file has the training functions."""
+        return all(hasattr(self.module, name) for name in ("train_step", "compile_model"))
+
+    def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
+        """The output of every layer, by its name; the first where one is called twice."""
+        with self._precision():
+            before = self._statistics(self.model)
+            layers = [
+                layer
+                for layer in self.model.layers
+                if not isinstance(layer, keras.layers.InputLayer)
+            ]
+            # `layer.output` refuses a layer that is called twice.
+            tensors = {layer.name: layer._inbound_nodes[0].output_tensors[0] for layer in layers}
+            watching = keras.Model(self.model.inputs, tensors)
+            given = list(self._inputs(inputs).values())
+            found = _arrays(watching(given if len(given) > 1 else given[0], training=training))
+            self._load(self.model, before)
+            return found
 
     # --- trace ---------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ def _padding(op: Conv, window: Window, shape: Shape, *, together: bool, alone: b
     if is_same(window, shape):
         return "same"
     causal = len(shape) == 2 and window.pads[0] == (window.extent[0] - 1, 0)
-    return "causal" if causal and not alone else None
+    return "causal" if causal and not alone and not op.flip else None
 
 
 def _pad(op: Conv, window: Window, id: str) -> Code:

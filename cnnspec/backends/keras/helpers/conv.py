@@ -14,9 +14,10 @@ from cnnspec.backends.keras.helpers.package import PACKAGE
 class TrueConv1D(layers.Conv1D):
     """True convolution: the kernel is flipped each time it is used."""
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def call(self, x: Any) -> Any:
         """Convolve with the flipped kernel."""
-        return super().convolution_op(inputs, ops.flip(kernel, 0))
+        y = self.convolution_op(x, ops.flip(self.kernel, 0))
+        return y + self.bias if self.use_bias else y
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

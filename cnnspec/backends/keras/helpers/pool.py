@@ -13,7 +13,7 @@ from cnnspec.backends.keras.helpers.package import PACKAGE
 
 
 def pool_windows(pool: Any, x: Any, kernel: Any, strides: Any) -> Any:
-    """Pool; height and width before depth, since TensorFlow has no float64 kernel for three axes."""
+    """Pool, depth after height and width: TensorFlow has no float64 kernel for all three."""
     if len(kernel) < 3:
         return pool(x, kernel, strides)
     depth, height, width, channels = x.shape[1:]

@@ -20,6 +20,14 @@ def fits(pads: Pads, window: Window) -> bool:
     )
 
 
+def averages(node: Node[Pool]) -> bool:
+    """Whether torch's average pooling takes the node; 3-D wants an input as large as the kernel."""
+    shape = node.inputs[0].shape
+    window = node.op.window(shape)
+    large = all(n >= k for n, k in zip(shape[1:], window.kernel, strict=True))
+    return fits(node.op.pads(shape), window) and (large or len(window.kernel) < 3)
+
+
 def native(name: str, node: Node[Pool], **more: object) -> Spelling:
     """A pooling module, called as a function where nothing has to hold it."""
     window = node.op.window(node.inputs[0].shape)
@@ -63,7 +71,7 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
     """Native where torch takes the pads; torch counts padding unless told not to."""
     shape = node.inputs[0].shape
     window, declared = node.op.window(shape), node.op.pads(shape)
-    if fits(declared, window):
+    if averages(node):
         padded = max(half(declared)) > 0
         return native(
             "Avg",
@@ -95,7 +103,7 @@ def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
     """Average pooling that divides by 1, which torch has in two and three dimensions."""
     shape = node.inputs[0].shape
     window = node.op.window(shape)
-    if len(window.kernel) > 1 and fits(node.op.pads(shape), window):
+    if len(window.kernel) > 1 and averages(node):
         return native("Avg", node, divisor_override=1)
     return Spelling(call("SumPool", window.kernel, window.stride, reversed_pads(window.pads)))
 

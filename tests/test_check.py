@@ -1,0 +1,457 @@
+"""What `check` proves, and what it says when a proof fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnspec.backends import Emitted, Style, get
+from cnnspec.build import build
+from cnnspec.check import SpecReport, check
+from cnnspec.check import engines as engines_module
+from cnnspec.check.command import command
+from cnnspec.check.engines import Child, EngineFailed
+from cnnspec.check.report import largest_relative, to_json, to_text
+from cnnspec.diagnostics import SetupError
+from cnnspec.document import parse
+from cnnspec.graph import Graph
+from cnnspec.schema import read_spec
+
+SPEC = """\
+cnnspec: 1
+name: small
+input: [2, 9, 8]
+layers:
+  - conv: {name: conv1, filters: 4, kernel: 3, padding: same, bias: false}
+  - batch_norm: {name: bn1}
+  - relu
+  - max_pool: {kernel: 3, stride: 2, padding: 1}
+  - conv: {name: conv2, filters: 5, kernel: [2, 3], stride: 2, padding: same}
+  - leaky_relu
+  - avg_pool: {name: mean, kernel: 2, stride: 1, padding: 1}
+  - dropout: {p: 0.4}
+  - flatten
+  - dense: {name: fc, units: 6}
+  - softmax
+train:
+  loss: cross_entropy
+  optimizer: {adam: {lr: 0.01}}
+  schedule: {exponential: {gamma: 0.5}}
+  epochs: 4
+"""
+
+
+def graph_of(text: str = SPEC) -> Graph:
+    return build(read_spec(parse(text, "small.yaml"))).graph
+
+
+def only(report: Any) -> SpecReport:
+    (found,) = report.specs
+    assert isinstance(found, SpecReport)
+    return found
+
+
+def test_agreement_is_far_below_what_a_fault_would_give() -> None:
+    report = check(graph_of(), backends=("numpy", "torch"), in_process=True)
+    assert report
+    found = only(report)
+    assert largest_relative(found.comparisons) < 1e-13
+    kinds = {(c.quantity, c.mode) for c in found.comparisons if c.dtype == "float64"}
+    assert kinds == {
+        ("forward", "isolated"),
+        ("forward", "end_to_end"),
+        ("input_gradient", "isolated"),
+        ("input_gradient", "end_to_end"),
+        ("parameter_gradient", "isolated"),
+        ("parameter_gradient", "end_to_end"),
+        ("running_statistics", "isolated"),
+        ("running_statistics", "end_to_end"),
+        ("step", "end_to_end"),
+    }
+    assert {c.training for c in found.comparisons} == {True, False}
+    assert any(c.dtype == "float32" and c.reference_error is not None for c in found.comparisons)
+
+
+FAULTS = [
+    # back end, what it writes, what it writes instead, the layer, its line in the spec
+    ("torch", "nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, eps=0.001)", "bn1", 6),
+    ("torch", "nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, momentum=0.2)", "bn1", 6),
+    ("torch", "F.leaky_relu(x, 0.01)", "F.leaky_relu(x, 0.010000000001)", "leaky_relu1", 10),
+    ("torch", "F.max_pool2d(x, 3,", "F.avg_pool2d(x, 3,", "max_pool1", 8),
+    ("torch", ", count_include_pad=False", "", "mean", 11),
+    (
+        "torch",
+        "F.softmax(self.logits(x), dim=1)",
+        "F.softmax(self.logits(x) * 1.0000001, 1)",
+        "softmax1",
+        15,
+    ),
+    ("torch", "(1 / (1 - self.p))", "(1 / self.p)", "dropout1", 12),
+    ("torch", "self.p * 2**32", "self.p * 2**31", "dropout1", 12),
+    ("torch", "pads=(0, 1, 0, 1)", "pads=(1, 0, 0, 1)", "conv2", 9),
+    ("torch", "betas=(0.9, 0.999)", "betas=(0.9, 0.99)", None, None),
+    ("torch", "eps=1e-08", "eps=1e-07", None, None),
+    ("torch", "0.01 * 0.5 **", "0.01 * 0.4 **", None, None),
+    ("torch", 'reduction="sum"), targets.numel()', 'reduction="sum"), 11', None, None),
+    ("numpy", "np.where(x > 0, g, slope * g)", "np.where(x > 0, g, 0.1 * g)", "leaky_relu1", 10),
+    ("numpy", "return y, lambda g: np.where(y > 0, g, 0)", "return y, lambda g: g", "relu1", 7),
+    ("keras", "momentum=0.9", "momentum=0.1", "bn1", 6),
+    ("keras", "epsilon=1e-05", "epsilon=1e-03", "bn1", 6),
+]
+
+
+def relocate(made: Emitted, text: str) -> Emitted:
+    """The same places in altered text: an edit on one line moves what stands behind it there."""
+    before, after = made.text.splitlines(), text.splitlines()
+    assert len(before) == len(after)
+
+    def column(line: int, position: int) -> int:
+        old, new = before[line - 1], after[line - 1]
+        if old == new:
+            return position
+        same = len(os.path.commonprefix([old, new]))
+        return position if position <= same else position + len(new) - len(old)
+
+    def move(part: Any) -> Any:
+        return dataclasses.replace(
+            part,
+            column=column(part.line, part.column),
+            end_column=column(part.end_line, part.end_column),
+        )
+
+    lines = {
+        node: dataclasses.replace(
+            place, range=move(place.range), inputs=tuple(move(part) for part in place.inputs)
+        )
+        for node, place in made.lines.items()
+    }
+    return dataclasses.replace(made, text=text, lines=lines)
+
+
+@pytest.mark.parametrize(("backend", "old", "new", "node", "line"), FAULTS)
+def test_a_planted_fault_is_found_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    old: str,
+    new: str,
+    node: str | None,
+    line: int | None,
+) -> None:
+    made = get(backend)
+    emit = made.emit
+
+    def altered(graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+        emitted = emit(graph, style)
+        assert old in emitted.text
+        return relocate(emitted, emitted.text.replace(old, new))
+
+    monkeypatch.setattr(made, "emit", altered)
+    pair = ("numpy", "torch") if backend == "numpy" else ("numpy", backend)
+    found = only(check(graph_of(), backends=pair, in_process=True, dtype="float64"))
+    assert found.status == "disagree"
+    assert found.first_difference is not None
+    if node is not None:
+        assert (found.first_difference.node, found.first_difference.line) == (node, line)
+    else:
+        assert found.first_difference.comparison.quantity == "step"
+
+
+def test_the_json_report_has_what_is_promised() -> None:
+    report = check(graph_of(), backends=("numpy", "torch"), in_process=True, dtype="float64")
+    document = json.loads(to_json(report))
+    assert document["status"] == "agree"
+    (spec,) = document["specs"]
+    assert spec["agree"] is True
+    assert spec["first_difference"] is None
+    for found in spec["comparisons"]:
+        assert {
+            "backends", "quantity", "mode", "dtype", "training", "node", "max_error", "bound", "worst"
+        } <= set(found)  # fmt: skip
+        assert found["mode"] in ("isolated", "end_to_end")
+        assert found["max_error"] <= found["bound"] or not found["judged"] or found["worst"]
+
+
+def test_a_spec_without_train_says_what_it_was_checked_with() -> None:
+    text = SPEC.partition("train:")[0]
+    found = only(
+        check(graph_of(text), backends=("numpy", "torch"), in_process=True, dtype="float64")
+    )
+    assert found.agree
+    assert any("mean squared error" in note for note in found.notes)
+    assert any(c.quantity == "step" for c in found.comparisons)
+
+
+def test_a_bias_in_front_of_a_norm_is_reported_and_not_judged_after_adaptive_steps() -> None:
+    text = SPEC.replace("padding: same, bias: false", "padding: same")
+    found = only(
+        check(graph_of(text), backends=("numpy", "torch"), in_process=True, dtype="float64")
+    )
+    assert found.agree
+    left_out = {c.name for c in found.comparisons if not c.judged}
+    assert left_out == {"conv1.bias", "bn1.running_mean"}
+    assert any("conv1.bias" in note for note in found.notes)
+
+
+def test_nothing_compared_is_never_green() -> None:
+    with pytest.raises(SetupError, match="at least two"):
+        check(graph_of(), backends=("numpy",))
+    with pytest.raises(SetupError, match="twice"):
+        check(graph_of(), backends=("numpy", "torch", "torch"))
+    with pytest.raises(SetupError, match="no spec"):
+        check(backends=("numpy", "torch"))
+    with pytest.raises(SetupError, match="no backend"):
+        check(graph_of(), backends=("numpy", "pytorch"))
+
+
+def test_engines_in_their_own_processes_agree_too() -> None:
+    report = check(graph_of(), backends=("numpy", "torch"), dtype="float64", steps=1)
+    assert only(report).agree
+
+
+def test_a_crash_is_that_engines_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = get("torch")
+    emit = made.emit
+
+    def crashing(graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+        emitted = emit(graph, style)
+        text = emitted.text.replace("super().__init__()", "torch.ops.load_library('x')", 1)
+        return dataclasses.replace(emitted, text=text)
+
+    monkeypatch.setattr(made, "emit", crashing)
+    found = only(check(graph_of(), backends=("numpy", "torch"), dtype="float64", steps=1))
+    assert found.status == "engine_failed"
+    assert found.diagnostics[0].code == "engine-failed"
+
+
+def test_a_dead_child_is_reported_and_can_be_revived() -> None:
+    child = Child("torch")
+    try:
+        child._process.kill()
+        with pytest.raises(EngineFailed, match="killed"):
+            child.submit("close", key="none").result()
+        child.revive()
+        with pytest.raises(EngineFailed, match="KeyError"):
+            child.submit("close", key="none").result()
+    finally:
+        child.close()
+
+
+def test_an_engine_that_hangs_is_stopped() -> None:
+    child = Child("torch", timeout=0.05)
+    try:
+        with pytest.raises(EngineFailed, match="no answer"):
+            # Importing the framework takes longer than that.
+            child.submit("open", key="k", backend="torch", emitted=None, dtype="float64").result()
+    finally:
+        child.close()
+    assert child._process.poll() is not None
+
+
+def run_command(tmp_path: Path, **options: Any) -> tuple[int, list[str]]:
+    spec = tmp_path / "small.yaml"
+    if not spec.exists():
+        spec.write_text(SPEC)
+    said: list[str] = []
+    given: dict[str, Any] = {
+        "backends": ("numpy", "torch"),
+        "form": "text",
+        "dtype": "float64",
+        "seed": None,
+        "steps": 2,
+        "inputs": None,
+        "save": None,
+        "sources": (),
+        "in_process": True,
+        "out": said.append,
+        "say": said.append,
+        **options,
+    }
+    return command([str(spec)], **given), said
+
+
+def test_saved_results_are_those_of_the_compiled_file(tmp_path: Path) -> None:
+    status, _ = run_command(tmp_path, save=str(tmp_path / "out"))
+    assert status == 0
+    from safetensors.numpy import load_file
+
+    weights = load_file(tmp_path / "out" / "weights.safetensors")
+    inputs = np.load(tmp_path / "out" / "inputs.npz")
+    outputs = np.load(tmp_path / "out" / "outputs.npz")
+    session = get("torch").open(get("torch").emit(graph_of()))
+    session.assign(weights)
+    made = session.forward({"input": inputs["input"]})
+    assert np.max(np.abs(made["output"] - outputs["output"])) < 1e-12
+    with pytest.raises(SetupError, match="exists"):
+        run_command(tmp_path, save=str(tmp_path / "out"))
+    again, _ = run_command(tmp_path, inputs=str(tmp_path / "out" / "inputs.npz"))
+    assert again == 0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"other": np.zeros((3, 2, 9, 8))}, "no `input`"),
+        ({"input": np.zeros((3, 2, 8, 9))}, "shape 3x2x8x9"),
+        ({"input": np.full((3, 2, 9, 8), np.nan)}, "not finite"),
+        ({"input": np.zeros((3, 2, 9, 8), dtype="U1")}, "dtype"),
+        ({"input": np.zeros((3, 2, 9, 8)), "more": np.zeros(1)}, "no input `more`"),
+    ],
+)
+def test_wrong_inputs_are_named(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "in.npz", **arrays)
+    status, said = run_command(tmp_path, inputs=str(tmp_path / "in.npz"))
+    assert status == 1
+    assert message in "\n".join(said)
+    assert "the data are wrong" in said[0]
+
+
+def test_a_broken_inputs_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in.npz").write_bytes(b"PK\x03\x04 nonsense")
+    status, said = run_command(tmp_path, inputs=str(tmp_path / "in.npz"))
+    assert status == 1
+    assert "is no .npz file" in "\n".join(said)
+
+
+def compiled(tmp_path: Path, text: str = SPEC, old: str = "", new: str = "") -> Path:
+    emitted = get("torch").emit(graph_of(text))
+    assert old in emitted.text
+    file = tmp_path / "mine.py"
+    file.write_text(emitted.text.replace(old, new) if old else emitted.text)
+    return file
+
+
+def test_a_compiled_file_agrees_as_a_source_of_its_own(tmp_path: Path) -> None:
+    text = SPEC.replace("  - dropout: {p: 0.4}\n", "")
+    (tmp_path / "small.yaml").write_text(text)
+    file = compiled(tmp_path, text)
+    status, said = run_command(tmp_path, sources=(("torch", str(file), None),))
+    assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "module"),
+    [
+        ("nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, eps=1.1e-05)", "bn1"),
+        ("F.leaky_relu(x, 0.01)", "F.leaky_relu(x, 0.011)", "fc"),
+        ("betas=(0.9, 0.999)", "betas=(0.9, 0.998)", ""),
+    ],
+)
+def test_one_number_edited_in_a_source_is_found(
+    tmp_path: Path, old: str, new: str, module: str
+) -> None:
+    text = SPEC.replace("  - dropout: {p: 0.4}\n", "")
+    (tmp_path / "small.yaml").write_text(text)
+    file = compiled(tmp_path, text, old, new)
+    status, said = run_command(tmp_path, sources=(("torch", str(file), None),))
+    assert status == 1
+    assert "numpy and torch differ" in "\n".join(said)
+    if module:
+        assert f"`{module}`" in "\n".join(said)
+
+
+HAND_WRITTEN = """\
+from torch import nn
+
+
+def make():
+    return Net()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.conv1(x).relu().mean((2, 3)))
+"""
+HAND_SPEC = """\
+cnnspec: 1
+name: hand
+input: [2, 7, 6]
+layers:
+  - conv: {name: conv1, filters: 4, kernel: 3, padding: 1}
+  - relu
+  - global_avg_pool
+  - flatten
+  - dense: {name: fc, units: 3}
+"""
+
+
+@pytest.mark.parametrize("name", ["Net", "make"])
+def test_a_hand_written_file_needs_only_the_names(tmp_path: Path, name: str) -> None:
+    (tmp_path / "small.yaml").write_text(HAND_SPEC)
+    (tmp_path / "hand.py").write_text(HAND_WRITTEN)
+    source = ("torch", str(tmp_path / "hand.py"), name)
+    status, said = run_command(tmp_path, sources=(source,), form="json")
+    document = json.loads(said[0])
+    assert status == 0, said
+    assert any("no training functions" in note for note in document["specs"][0]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("class Net", "class Other", "raised NameError|no class or function"),
+        ("self.fc = nn.Linear(4, 3)", "self.fc = nn.Linear(4, 2)", "`fc.weight` is 2x4, not 3x4"),
+        ("self.fc = nn", "self.fd = nn", "has no `fc.weight`"),
+        ("from torch import nn", "from torch import nn\n1 / 0", "ZeroDivisionError"),
+        ("from torch", "from from torch", "cannot be run"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_named(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "small.yaml").write_text(HAND_SPEC)
+    (tmp_path / "hand.py").write_text(HAND_WRITTEN.replace(old, new, 1))
+    source = ("torch", str(tmp_path / "hand.py"), "Net")
+    status, said = run_command(tmp_path, sources=(source,))
+    assert status == 1
+    import re
+
+    assert re.search(message, "\n".join(said)), said
+
+
+def test_the_text_report_shows_the_line_of_the_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = get("torch")
+    emit = made.emit
+
+    def altered(graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+        emitted = emit(graph, style)
+        return relocate(emitted, emitted.text.replace("(4)", "(4, eps=0.002)"))
+
+    monkeypatch.setattr(made, "emit", altered)
+    status, said = run_command(tmp_path)
+    assert status == 1
+    text = "\n".join(said)
+    assert "small.yaml:6:5" in text
+    assert "worst element" in text
+    assert "bound" in text
+
+
+def test_reports_of_several_specs_count(tmp_path: Path) -> None:
+    report = check(graph_of(), graph_of(), backends=("numpy", "torch"), in_process=True, steps=1)
+    assert "2 of 2 specs agree" in to_text(report)
+
+
+def test_no_child_outlives_its_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Child] = []
+    start = engines_module.Child._start
+
+    def remember(self: Child) -> None:
+        start(self)
+        started.append(self)
+
+    monkeypatch.setattr(engines_module.Child, "_start", remember)
+    check(graph_of(), backends=("numpy", "torch"), dtype="float64", steps=1)
+    assert len(started) == 2
+    assert all(child._process.poll() is not None for child in started)
