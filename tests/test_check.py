@@ -455,3 +455,105 @@ def test_no_child_outlives_its_check(monkeypatch: pytest.MonkeyPatch) -> None:
     check(graph_of(), backends=("numpy", "torch"), dtype="float64", steps=1)
     assert len(started) == 2
     assert all(child._process.poll() is not None for child in started)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"backends": ("torch",)}, "nothing-compared"),
+        ({"backends": ("torch", "torch")}, "backend-twice"),
+        ({"backends": ("numpy", "torhc")}, "unknown-backend"),
+        ({"sources": (("keras", __file__, None),)}, "source-unused"),
+        ({"sources": (("torch", "nowhere.py", None),)}, "file-not-found"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(
+    tmp_path: Path, options: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(SetupError) as refused:
+        run_command(tmp_path, **options)
+    assert refused.value.exit_status == 2
+    assert [d.code for d in refused.value.diagnostics] == [code]
+
+
+def test_only_one_spec_can_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(SetupError) as refused:
+        command(
+            ["a.yaml", "b.yaml"],
+            backends=("numpy", "torch"),
+            form="text",
+            dtype=None,
+            seed=None,
+            steps=1,
+            inputs=None,
+            save=str(tmp_path),
+            sources=(),
+        )
+    assert refused.value.diagnostics[0].code == "save-one"
+
+
+CODES = {
+    # code: what brings it about
+    "bad-inputs": "an .npz without the network's input",
+    "bad-source": "a file that cannot be run",
+    "not-finite": "an input with NaN",
+    "backends-differ": "an edited number",
+}
+
+
+def test_faults_of_a_check_have_their_codes(tmp_path: Path) -> None:
+    found = set()
+    np.savez(tmp_path / "in.npz", other=np.zeros(2))
+    np.savez(tmp_path / "nan.npz", input=np.full((3, 2, 9, 8), np.nan))
+    (tmp_path / "broken.py").write_text("(")
+    file = compiled(tmp_path, SPEC, "nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, eps=0.5)")
+    for options in (
+        {"inputs": str(tmp_path / "in.npz")},
+        {"inputs": str(tmp_path / "nan.npz")},
+        {"sources": (("torch", str(tmp_path / "broken.py"), None),)},
+        {"sources": (("torch", str(file), None),)},
+    ):
+        status, said = run_command(tmp_path, **options)
+        assert status == 1
+        found |= {code for code in CODES if f"[{code}]" in "\n".join(said)}
+    assert found == set(CODES)
+
+
+def test_a_missing_framework_is_the_surroundings_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "cnnspec.backends.torch.session", raising=False)
+    with pytest.raises(SetupError) as refused:
+        get("torch").open(get("torch").emit(graph_of()))
+    assert refused.value.diagnostics[0].code == "backend-missing"
+    assert "cnnspec[torch]" in refused.value.diagnostics[0].help
+
+
+def test_numpy_has_no_other_device() -> None:
+    with pytest.raises(SetupError) as refused:
+        get("numpy").open(get("numpy").emit(graph_of()), device="cuda")
+    assert refused.value.diagnostics[0].code == "unknown-device"
+
+
+def test_a_network_called_like_a_helper_is_refused() -> None:
+    from cnnspec.diagnostics import SpecError
+
+    with pytest.raises(SpecError) as refused:
+        get("numpy").emit(graph_of(SPEC.replace("name: small", "name: conv")))
+    assert refused.value.diagnostics[0].code == "name-clash"
+
+
+def test_an_op_without_a_spelling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnspec.backends.columns import Unsupported
+    from cnnspec.backends.torch.cells import COLUMN
+    from cnnspec.diagnostics import SpecError
+    from cnnspec.ops.activation import LeakyRelu
+
+    monkeypatch.setitem(COLUMN._cells, LeakyRelu, Unsupported("for the sake of the test"))
+    with pytest.raises(SpecError) as refused:
+        get("torch").emit(graph_of())
+    (diagnostic,) = refused.value.diagnostics
+    assert diagnostic.code == "unsupported-op"
+    assert diagnostic.primary is not None
+    assert (diagnostic.primary.span.line, diagnostic.primary.span.column) == (10, 5)

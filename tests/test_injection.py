@@ -234,15 +234,16 @@ def test_a_consistent_renaming_changes_names_only(old: str, text: str) -> None:
 @pytest.mark.parametrize("old", ["benign", "first", "tail", "kind", "left"])
 def test_hostile_names_are_refused(old: str, text: str) -> None:
     # Names of networks, inputs and outputs are no attributes, so these may be called like one.
-    harmless = {"half", "forward", "state_dict", "self"} if old in ("benign", "kind", "left") else ()
+    attribute = old in ("first", "tail")
     found = programs(renamed_everywhere(old, text))
-    if text in harmless:
-        benign = programs(BENIGN)
-        assert found is None or benign is not None
-        if found is not None and benign is not None:
-            assert shape_of(found, old, text) == shape_of(benign, old, text)
-    else:
+    if attribute or text not in ("half", "forward", "state_dict", "self"):
         assert found is None
+        return
+    benign = programs(BENIGN)
+    assert found is not None
+    assert benign is not None
+    if text != "self":  # which stands everywhere
+        assert shape_of(found, old, text) == shape_of(benign, old, text)
 
 
 def test_the_comparison_can_fail() -> None:
@@ -258,7 +259,7 @@ def test_the_audit_catches_a_planted_import(monkeypatch: pytest.MonkeyPatch) -> 
     from cnnspec import backends
     from cnnspec.backends import text as shared
 
-    monkeypatch.setattr(shared, "summary_line", lambda graph: '"""\nimport os\n"""')
+    monkeypatch.setattr(shared, "summary_line", lambda graph: '"""; import os; """')
     for backend in ("numpy", "torch"):
         made = emit(json.dumps(BENIGN) + "\n", backend)
         with pytest.raises(AuditError, match="import of os"):

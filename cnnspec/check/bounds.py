@@ -33,7 +33,9 @@ END_TO_END_STEP = 2.0**-45
 """Far above the unit roundoff of float64, far below what would flip a decision."""
 
 REPLICATES = 8
-STEP_REPLICATES = 8
+"""Of each layer on its own."""
+END_TO_END_REPLICATES = 5
+"""Of a whole pass or training run; the root mean square over a tensor steadies them."""
 SPREAD = 10.0
 STATISTIC_ROUNDING = 16.0
 
@@ -103,19 +105,26 @@ def isolated(
     signed = reference.trace(inputs, feed=feed, cotangents=positive, **options)
     reference.assign({name: np.abs(value) for name, value in weights.items()})
     absolute = reference.trace(inputs, feed=_map(np.abs, feed), cotangents=positive, **options)
-    values, own = _Spread(answer.values), _Spread(_flat(answer.own))
-    parameters, moved = _Spread(answer.parameters), _Spread(answer.statistics)
+    smooth = {node.id for node in graph.nodes if node.op.bound == "perturbation"}
+    owned = {name for name in weights if name.rpartition(".")[0] in smooth}
+    values = _Spread({name: answer.values[name] for name in smooth})
+    own = _Spread(_flat({name: answer.own[name] for name in smooth}))
+    parameters = _Spread({n: v for n, v in answer.parameters.items() if n in owned})
+    moved = _Spread(answer.statistics)
     for replicate in range(REPLICATES):
         rng = generator(seed, "isolated", replicate)
 
         def shake(value: Array, rng: np.random.Generator = rng) -> Array:
             return value * (1 + ISOLATED_STEP * rng.uniform(-1, 1, np.shape(value)))
 
-        reference.assign({name: shake(value) for name, value in weights.items()})
+        reference.assign({n: shake(v) if n in owned else v for n, v in weights.items()})
         other = reference.trace(
             inputs,
-            feed=_map(shake, feed),
-            cotangents={name: shake(value) for name, value in cotangents.items()},
+            feed={
+                node: tuple(shake(v) for v in given) if node in smooth else given
+                for node, given in feed.items()
+            },
+            cotangents={n: shake(v) if n in smooth else v for n, v in cotangents.items()},
             **options,
         )
         values.add(other.values)
@@ -226,7 +235,6 @@ def _worst_over_typical(op: Op, length: int) -> float:
 def end_to_end(
     graph: Graph,
     reference: Any,
-    weights: Mapping[str, Array],
     sample: Sample,
     answer: Trace,
     own: Bounds,
@@ -241,17 +249,13 @@ def end_to_end(
     moved = _Spread(answer.statistics)
     step = END_TO_END_STEP
     noise = Noise(graph, own, len(next(iter(sample.inputs.values()))), step)
-    for replicate in range(REPLICATES):
-        rng = generator(seed, "end to end", replicate)
-
-        def shake(value: Array, rng: np.random.Generator = rng) -> Array:
-            return value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
-
-        reference.assign({name: shake(value) for name, value in weights.items()})
+    for replicate in range(END_TO_END_REPLICATES):
+        # Weights, inputs and cotangents are the same bits everywhere: only what happens on the
+        # way is moved.
         other = reference.trace(
-            {name: shake(value) for name, value in sample.inputs.items()},
-            cotangents={name: shake(value) for name, value in sample.cotangents.items()},
-            noise=noise.seeded(rng),
+            sample.inputs,
+            cotangents=sample.cotangents,
+            noise=noise.seeded(generator(seed, "end to end", replicate)),
             training=training,
             at=at,
         )
@@ -260,7 +264,6 @@ def end_to_end(
         inputs.add(other.inputs)
         parameters.add(other.parameters)
         moved.add(other.statistics)
-    reference.assign(dict(weights))
     found = Bounds(spread={name: values.largest[name] / step for name in values.first})
     users = graph.users()
     for name in values.first:
@@ -296,7 +299,6 @@ class StepBounds:
 def steps(
     graph: Graph,
     reference: Any,
-    weights: Mapping[str, Array],
     batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
     answer: Sequence[tuple[float, Mapping[str, Array]]],
     own: Bounds,
@@ -309,20 +311,13 @@ def steps(
     size = len(next(iter(batches[0][0].values()))) if batches else 1
     noise = Noise(graph, own, size, step)
     spreads = [_Spread({**found, "": np.asarray(loss)}) for loss, found in answer]
-    for replicate in range(STEP_REPLICATES):
+    for replicate in range(END_TO_END_REPLICATES):
         rng = generator(seed, "steps", replicate)
-        reference.assign(
-            {
-                name: value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
-                for name, value in weights.items()
-            }
-        )
         other = reference.perturbed_steps(
             batches, noise.seeded(rng), updates_per_epoch=updates_per_epoch
         )
         for spread, (loss, found) in zip(spreads, other, strict=True):
             spread.add({**found, "": np.asarray(loss)})
-    reference.assign(dict(weights))
     made = StepBounds([], [])
     for count, (spread, (loss, found)) in enumerate(zip(spreads, answer, strict=True), start=1):
         # Each update rounds the weight itself a few times.

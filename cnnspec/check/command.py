@@ -14,7 +14,7 @@ from cnnspec.build import build
 from cnnspec.check.api import check_graph, require, status_of
 from cnnspec.check.engines import engines
 from cnnspec.check.options import EXIT_STATUS, Options, Report, SpecReport
-from cnnspec.check.report import to_json, to_text
+from cnnspec.check.report import tally, to_json, to_text
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError, Span, UserError
 from cnnspec.document import read
 from cnnspec.files import write_bytes
@@ -77,6 +77,9 @@ def command(
                 one = SpecReport(spec, status_of(fault), diagnostics=list(fault.diagnostics))
             report.specs.append(one)
             _remember(one, spans, graph if one.first_difference is not None else None)
+            if form == "text":
+                # One spec after the other: a long list shows what it is doing.
+                out(to_text(Report([one]), color=color, spans=spans) + "\n")
             if save is not None and one.saved:
                 _save(Path(save), one.saved, force=force)
                 if form == "text":
@@ -86,8 +89,8 @@ def command(
                     engine.revive()
     if form == "json":
         out(to_json(report))
-    else:
-        out(to_text(report, color=color, spans=spans))
+    elif len(report.specs) > 1:
+        out(tally(report))
     return EXIT_STATUS[report.status]
 
 

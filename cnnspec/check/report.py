@@ -94,11 +94,12 @@ def to_text(report: Report, *, color: bool = False, spans: dict[str, Span] | Non
     """A table for each spec, and what is wrong in full."""
     parts = [_text(spec, color=color, span=(spans or {}).get(spec.spec)) for spec in report.specs]
     if len(report.specs) > 1:
-        parts.append(_tally(report))
+        parts.append(tally(report))
     return "\n\n".join(parts)
 
 
-def _tally(report: Report) -> str:
+def tally(report: Report) -> str:
+    """How many specs agree."""
     agree = sum(spec.agree for spec in report.specs)
     return f"{agree} of {len(report.specs)} specs agree"
 

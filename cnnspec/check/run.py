@@ -210,7 +210,6 @@ class Checker:
         whole = bounds.end_to_end(
             self.graph,
             self.reference,
-            self.weights,
             sample,
             answer,
             own,
@@ -395,7 +394,6 @@ class Checker:
         limits = bounds.steps(
             self.graph,
             self.reference,
-            self.weights,
             batches,
             answer,
             self.own[TRAINING],

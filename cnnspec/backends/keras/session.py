@@ -395,7 +395,7 @@ class _Recorder:
         self.perturb: Mapping[str, Any] = {}
 
 
-class Tap(keras.layers.Layer):  # type: ignore[misc]
+class Tap(keras.layers.Layer):
     """Records a node's value on its way."""
 
     def __init__(self, recorder: _Recorder, node: str) -> None:
@@ -414,7 +414,7 @@ class Tap(keras.layers.Layer):  # type: ignore[misc]
         return shape
 
 
-class Feed(keras.layers.Layer):  # type: ignore[misc]
+class Feed(keras.layers.Layer):
     """Puts another value in the place of a node's input."""
 
     def __init__(self, recorder: _Recorder, node: str, index: int) -> None:

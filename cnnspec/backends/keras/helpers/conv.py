@@ -50,7 +50,7 @@ class Pad(layers.Layer):
         """Gather along each axis of space."""
         for axis, (before, after) in enumerate(self.pads, start=1):
             size = x.shape[axis]
-            places = range(-before, size + after)
+            places = list(range(-before, size + after))
             if self.mode == "reflect":
                 places = [abs(i) if i < size else 2 * (size - 1) - i for i in places]
             elif self.mode == "replicate":

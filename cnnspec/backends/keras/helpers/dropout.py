@@ -15,9 +15,14 @@ from cnnspec.backends.keras.helpers.package import PACKAGE
 def philox(counters: Any, step: Any, layer: int, seed: int) -> Any:
     """Philox4x32-10: four 32-bit words, held in int64, for each counter."""
     mask = 0xFFFFFFFF
-    low = lambda x: ops.bitwise_and(x, mask)  # noqa: E731 - short names for long formulas
-    high = lambda x: low(ops.right_shift(x, 32))  # noqa: E731
     xor = ops.bitwise_xor
+
+    def low(x: Any) -> Any:
+        return ops.bitwise_and(x, mask)
+
+    def high(x: Any) -> Any:
+        return low(ops.right_shift(x, 32))
+
     c0, c1 = low(counters), high(counters)
     c2, c3 = ops.full_like(c0, low(step)), ops.full_like(c0, layer)
     k0, k1 = seed & mask, (seed >> 32) & mask

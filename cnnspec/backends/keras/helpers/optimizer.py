@@ -43,7 +43,7 @@ class SGD(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        """Set b = momentum * b + (1 - dampening) * g, at first g; p -= lr * b."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable
@@ -93,7 +93,7 @@ class Adam(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
+        """Set p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable

@@ -1,0 +1,1 @@
+"""Speed, each number as a ratio to a named peer measured in the same run; `make bench`."""

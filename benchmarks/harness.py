@@ -1,0 +1,103 @@
+"""Interleaved measurements: ours, the peer, ours, the peer, and the ratio of each pair."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+REPEATS = 12
+"""Pairs in a measurement."""
+AT_LEAST = 0.2
+"""Seconds that one measurement of a pair takes at least; short calls are repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the table.
+
+    Attributes:
+        name: what is measured.
+        peer: what it is compared with.
+        ours: median seconds of a call.
+        theirs: the same of the peer.
+        ratio: median of the pairs' ratios, ours over the peer's.
+        low: the smallest ratio of a pair.
+        high: the largest.
+        goal: what is wanted, in words; empty where the number is for information.
+        met: whether it is so.
+    """
+
+    name: str
+    peer: str
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    goal: str = ""
+    met: bool = True
+
+
+def clock_of(call: Callable[[], object]) -> Callable[[], float]:
+    """A clock for a call: seconds of processor time, the mean of as many calls as it takes.
+
+    With one thread that is the time the call takes on a machine with nothing else to do, and other
+    programs on the machine disturb it less than wall time.
+    """
+    start = time.process_time()
+    call()
+    once = time.process_time() - start
+    count = max(1, round(AT_LEAST / max(once, 1e-7)))
+
+    def clock() -> float:
+        begin = time.process_time()
+        for _ in range(count):
+            call()
+        return (time.process_time() - begin) / count
+
+    return clock
+
+
+def compare(
+    name: str,
+    peer: str,
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+    *,
+    repeats: int = REPEATS,
+    warm_up: int = 2,
+) -> Result:
+    """Measure both by turns, each pair in the other order than the last.
+
+    Args:
+        name: what is measured.
+        peer: what it is compared with.
+        ours: returns the seconds of one measurement.
+        theirs: the same for the peer.
+        repeats: pairs that count.
+        warm_up: pairs before, that do not.
+    """
+    pairs = []
+    for index in range(warm_up + repeats):
+        if index % 2:
+            second, first = theirs(), ours()
+        else:
+            first, second = ours(), theirs()
+        pairs.append((first, second))
+    return of_pairs(name, peer, pairs[warm_up:])
+
+
+def of_pairs(name: str, peer: str, pairs: Sequence[tuple[float, float]]) -> Result:
+    """Medians, and the spread of the ratios."""
+    ratios = [first / second for first, second in pairs]
+    return Result(
+        name,
+        peer,
+        ours=statistics.median(first for first, _ in pairs),
+        theirs=statistics.median(second for _, second in pairs),
+        ratio=statistics.median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+    )
