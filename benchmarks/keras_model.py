@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.emitted import BATCH, lenet, within
+from benchmarks.emitted import BATCH, WITHIN, lenet, within
 from benchmarks.harness import Result, clock_of, compare
 
 
@@ -53,6 +53,7 @@ def run() -> list[Result]:
                     "the same by hand",
                     clock_of(lambda model=pair[0]: model(x, training=False)),  # type: ignore[misc]
                     clock_of(lambda model=pair[1]: model(x, training=False)),  # type: ignore[misc]
+                    limit=WITHIN,
                 )
             )
         )
@@ -70,6 +71,7 @@ def run() -> list[Result]:
                 "the same by hand",
                 clock_of(lambda: trained.train_on_batch(x, y)),
                 clock_of(lambda: hand.train_on_batch(x, y)),
+                limit=WITHIN,
             )
         )
     )

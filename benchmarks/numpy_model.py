@@ -91,11 +91,11 @@ def convolution(inside: int, outside: int, kernel: int, stride: int, size: int) 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(BATCH, inside, size, size)).astype(np.float32)
     weight, bias = model.conv.parameters["weight"], model.conv.parameters["bias"]
-    given = [torch.from_numpy(array) for array in (x, weight, bias)]
+    tx, tw, tb = (torch.from_numpy(array) for array in (x, weight, bias))
 
     def peer() -> torch.Tensor:
         with torch.no_grad():
-            return F.conv2d(*given, stride=stride, padding=kernel // 2)
+            return F.conv2d(tx, tw, tb, stride=stride, padding=kernel // 2)
 
     if not np.allclose(model.conv.forward(x)[0], peer().numpy(), atol=1e-2):
         raise RuntimeError("the two convolutions differ")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.emitted import BATCH, lenet, within
+from benchmarks.emitted import BATCH, WITHIN, lenet, within
 from benchmarks.harness import Result, clock_of, compare
 
 
@@ -63,6 +63,7 @@ def run() -> list[Result]:
                 "the same by hand",
                 clock_of(lambda: infer(ours)),
                 clock_of(lambda: infer(theirs)),
+                limit=WITHIN,
             )
         ),
         within(
@@ -71,6 +72,7 @@ def run() -> list[Result]:
                 "the same by hand",
                 clock_of(lambda: module.train_step(ours, optimizers[0], x, y, 0, 1)),
                 clock_of(step),
+                limit=WITHIN,
             )
         ),
     ]

@@ -20,9 +20,7 @@ from cnnspec.schema import read_spec
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 SPECS = {
-    path.stem: path
-    for folder in (ROOT / "specs", GOLDEN)
-    for path in sorted(folder.glob("*.yaml"))
+    path.stem: path for folder in (ROOT / "specs", GOLDEN) for path in sorted(folder.glob("*.yaml"))
 }
 BACKENDS = tuple(BUILT_IN)
 STYLES = {"plain": Style(), "reproducible": Style(random="counter")}

@@ -161,8 +161,8 @@ def test_styles_differ_in_random_layers_only(spec: str, backend: str) -> None:
     if not any(node.op.random for node in network.nodes):
         assert plain.text == counter.text
         return
-    pair = [without_helpers(made.text, made.entry) for made in (plain, counter)]
-    changed = [line for line in difflib.ndiff(*pair) if line[0] in "+-"]
+    one, other = (without_helpers(made.text, made.entry) for made in (plain, counter))
+    changed = [line for line in difflib.ndiff(one, other) if line[0] in "+-"]
     assert any("Dropout" in line for line in changed)
     # A constructor that draws nothing else needs no generator, so only these lines come and go.
     assert [line for line in changed if not re.search(RANDOM[backend], line)] == []
@@ -183,12 +183,13 @@ def test_training_is_appended(spec: str, backend: str) -> None:
     bare = replace(network, training=None)
     outputs = tuple(output.name for output in network.outputs)
     trained = replace(network, training=default_training(outputs))
-    texts = [backends.get(backend).emit(g, Style()).text for g in (bare, trained)]
+    before, after = (backends.get(backend).emit(g, Style()).text for g in (bare, trained))
     assert not backends.get(backend).emit(bare, Style()).trains
-    lines = [line for line in difflib.ndiff(*(t.splitlines() for t in texts)) if line[0] in "+-"]
+    compared = difflib.ndiff(before.splitlines(), after.splitlines())
+    lines = [line for line in compared if line[0] in "+-"]
     lost = [line for line in lines if line[0] == "-" and line.strip("- ")]
     assert all(line.startswith("- from keras import") for line in lost), lost  # it grows
-    first, second = (ast.parse(source).body for source in texts)
+    first, second = (ast.parse(source).body for source in (before, after))
     added = {ast.dump(statement) for statement in second}
     assert all(ast.dump(s) in added or isinstance(s, ast.ImportFrom) for s in first)
     made = [s.name for s in second if isinstance(s, ast.FunctionDef)]
@@ -210,7 +211,9 @@ HIDDEN = (
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["conv: {name: NAME, filters: 3, kernel: 1}", "tanh: {name: NAME}"])
+@pytest.mark.parametrize(
+    "kind", ["conv: {name: NAME, filters: 3, kernel: 1}", "tanh: {name: NAME}"]
+)
 def test_locals_hide_nothing(kind: str, backend: str) -> None:
     names = [name for name in HIDDEN if name not in RESERVED]
     listed = [kind.replace("NAME", name) for name in names]
@@ -287,8 +290,14 @@ def test_names_of_attributes_are_reserved() -> None:
 
 @pytest.mark.parametrize(
     ("backend", "name"),
-    [("torch", "nn"), ("torch", "f"), ("torch", "padded_conv2d"), ("numpy", "model")]
-    + [("numpy", "conv"), ("numpy", "sequential")],
+    [
+        ("torch", "nn"),
+        ("torch", "f"),
+        ("torch", "paddedConv2d"),
+        ("numpy", "model"),
+        ("numpy", "conv"),
+        ("numpy", "sequential"),
+    ],
 )
 def test_a_network_called_like_a_helper(backend: str, name: str) -> None:
     network = graph(f"cnnspec: 1\nname: {name}\ninput: [3]\nlayers: [relu]\n")
@@ -343,8 +352,7 @@ def test_every_reader_reads_the_right_value(network: Graph) -> None:
     returned = [output.value for output in network.outputs]
     local = plan(network.root, body, returned, Names({"self"}))
     held: dict[str, Value] = {
-        name: value
-        for name, (_, value) in zip(local.arguments, network.root.inputs, strict=True)
+        name: value for name, (_, value) in zip(local.arguments, network.root.inputs, strict=True)
     }
     assert len(held) == len(network.inputs)
     for item in body:
@@ -439,8 +447,8 @@ def test_folded(case: str, backend: str) -> None:
         for name, value in session.forward(inputs).items():
             assert distance(trace.outputs[name], value) < 1e-12
         read = session.evaluate(inputs, targets).outputs
-        for name, value in network.logits().items():
-            wanted = trace.values[value.id] if isinstance(value, Node) else inputs[value.name]
+        for name, source in network.logits().items():
+            wanted = trace.values[source.id] if isinstance(source, Node) else inputs[source.name]
             assert distance(wanted, read[name]) < 1e-12
         before = session.weights()
         for step in range(2):

@@ -70,7 +70,7 @@ PERMITTED = [f"import {name}" for name in sorted(ALLOWED_IMPORTS)] + [
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
 def test_audit_refuses(text: str) -> None:
-    with pytest.raises(AuditError, match="line [12]: "):
+    with pytest.raises(AuditError, match=r"line [12]: "):
         audit(text)
 
 

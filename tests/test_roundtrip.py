@@ -58,8 +58,8 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 def same(a: dict[str, Any], b: dict[str, Any], bound: float = 0.0) -> None:
     assert a.keys() == b.keys()
-    for name in a:
-        assert distance(np.asarray(a[name]), np.asarray(b[name])) <= bound, name
+    for name, value in a.items():
+        assert distance(np.asarray(value), np.asarray(b[name])) <= bound, name
 
 
 # --- PyTorch -----------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_numpy(spec: str, place: Path) -> None:
     other = copy.deepcopy(model)
     same(wanted, numpy_outputs(file, other))
     for array in other.parameters().values():
-        array += 1.0
+        np.add(array, 1.0, out=array)
     same(wanted, numpy_outputs(file, model))
     assert list(other.parameters()) == list(model.parameters())
 

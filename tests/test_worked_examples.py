@@ -139,9 +139,7 @@ FILTERS = [
 
 
 def test_two_filters(backend: str) -> None:
-    graph = graph_of(
-        "[conv: {name: c, filters: 2, kernel: 3, stride: 2, padding: 1}]", "[3, 5, 5]"
-    )
+    graph = graph_of("[conv: {name: c, filters: 2, kernel: 3, stride: 2, padding: 1}]", "[3, 5, 5]")
     y = output(graph, backend, IMAGE, {"c.weight": FILTERS, "c.bias": [1, 0]})
     np.testing.assert_array_equal(
         y, [[[2, 3, 3], [3, 7, 3], [8, 10, -3]], [[-8, -8, -3], [-3, 1, 0], [-3, -8, -5]]]

@@ -120,7 +120,7 @@ STATEMENTS = [
     f"x = {NAME}({', '.join([NAME] * 5)})",
     f"x = nn.Sequential({', '.join(f'nn.Conv2d({i}, {i}, 3)' for i in range(8))})",
     f"x = layers.Conv2D(16, 3, padding='same', use_bias=False, name='{NAME}.{NAME}')({NAME})",
-    f"x = layers.Conv2D(16, 3, name={NAME})(layers.ZeroPadding2D(((1, 0), (2, 2)), name='p')({NAME}))",
+    f"x = layers.Conv2D(16, 3, name={NAME})(layers.ZeroPadding2D(((1, 0), (2, 2)), 'p')({NAME}))",
     f"return {{'{NAME}': {NAME}, 'b{NAME}': b{NAME}, 'c{NAME}': c{NAME}}}",
     f"return {NAME}({NAME}), {{'a': {NAME}, 'b': {NAME}, 'c': {NAME}, 'd': {NAME}}}",
     f"return [{NAME}, {NAME}, {NAME}, {NAME}, {NAME}, {NAME}]",

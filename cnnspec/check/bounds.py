@@ -38,6 +38,7 @@ END_TO_END_REPLICATES = 5
 """Of a whole pass or training run; the root mean square over a tensor steadies them."""
 SPREAD = 10.0
 STATISTIC_ROUNDING = 16.0
+UPDATE_ROUNDING = 4.0
 
 
 @dataclass(slots=True)
@@ -75,8 +76,11 @@ class _Spread:
             np.maximum(self.largest[name], np.abs(other[name] - value), out=self.largest[name])
 
     def coefficient(self, name: str, step: float, factor: float = SPREAD) -> Array:
-        """Per unit of u; one element's few replicates may be small by chance, so the root mean
-        square over the tensor counts as well."""
+        """Per unit of u.
+
+        One element's few replicates may be small by chance, so the root mean square over the
+        tensor counts as well.
+        """
         largest = self.largest[name]
         typical = math.sqrt(float(np.mean(np.square(largest)))) if largest.size else 0.0
         return factor * np.maximum(largest, typical) / step
@@ -182,7 +186,7 @@ def _absolute(values: Mapping[str, Array], node: str) -> dict[str, Array]:
 
 def _factor(op: Op, length: int) -> float:
     """A sum of K terms in sequence loses up to the root of K more than its terms deviate."""
-    return max(op.amplification, 4 * math.sqrt(length))
+    return max(op.amplification, 16 * math.sqrt(length))
 
 
 def _uses(graph: Graph, node: Node[Op], name: str) -> int:
@@ -202,7 +206,7 @@ class Noise:
     def __init__(self, graph: Graph, own: Bounds, batch: int, step: float) -> None:
         self.step = step
         self.forward: dict[str, Array] = {}
-        self.backward: dict[str, Any] = {value.id: 0.0 for value in (*graph.inputs, *graph.nodes)}
+        self.backward: dict[str, Any] = dict.fromkeys(graph.users(), 0.0)
         self.rng = np.random.default_rng(0)
         for node in graph.nodes:
             lengths = node.op.lengths(node.input_shapes, node.shape, batch)
@@ -212,15 +216,20 @@ class Noise:
             for value, bound in zip(node.inputs, own.own[node.id], strict=True):
                 typical = bound / _worst_over_typical(node.op, lengths.input)
                 self.backward[value.id] = self.backward[value.id] + typical
+            for param in node.params:
+                name = f"{node.weights_id}.{param.name}"
+                if name in own.parameters:
+                    # Nothing behind it evens out a parameter's gradient: its worst order counts.
+                    self.backward[name] = own.parameters[name]
 
     def seeded(self, rng: np.random.Generator) -> Noise:
         """The same noise with other random numbers."""
         self.rng = rng
         return self
 
-    def __call__(self, node: str, value: Array, backward: bool) -> Array:
-        """The value, moved."""
-        scale = self.backward[node] if backward else self.forward[node]
+    def __call__(self, name: str, value: Array, backward: bool) -> Array:
+        """A node's value or cotangent, or a parameter's gradient, moved."""
+        scale = self.backward[name] if backward else self.forward[name]
         if np.ndim(scale) and np.shape(scale) != value.shape:
             scale = np.mean(scale, axis=0)  # another batch than the one the bounds were made for
         relative = self.rng.uniform(-1, 1, value.shape) * value
@@ -299,6 +308,7 @@ class StepBounds:
 def steps(
     graph: Graph,
     reference: Any,
+    weights: Mapping[str, Array],
     batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
     answer: Sequence[tuple[float, Mapping[str, Array]]],
     own: Bounds,
@@ -319,15 +329,18 @@ def steps(
         for spread, (loss, found) in zip(spreads, other, strict=True):
             spread.add({**found, "": np.asarray(loss)})
     made = StepBounds([], [])
-    for count, (spread, (loss, found)) in enumerate(zip(spreads, answer, strict=True), start=1):
-        # Each update rounds the weight itself a few times.
+    before = dict(weights)
+    rounded = {name: np.zeros(np.shape(value)) for name, value in before.items()}
+    for spread, (loss, after) in zip(spreads, answer, strict=True):
         made.losses.append(float(spread.coefficient("", step)) + STATISTIC_ROUNDING * abs(loss))
-        made.weights.append(
-            {
-                name: spread.coefficient(name, step)
-                + 4 * count * np.abs(value)
-                + own.statistics.get(name, 0.0)
-                for name, value in found.items()
-            }
-        )
+        limits = {}
+        for name, value in after.items():
+            # The new weight is rounded, and so is what is added to it, a few times: with an
+            # adaptive optimizer that is of the order of the learning rate, however small both are.
+            moved = np.abs(value - before[name])
+            rounded[name] += UPDATE_ROUNDING * (np.abs(value) + np.abs(before[name]) + moved)
+            limits[name] = spread.coefficient(name, step) + rounded[name]
+            limits[name] = limits[name] + own.statistics.get(name, 0.0)
+        made.weights.append(limits)
+        before = dict(after)
     return made

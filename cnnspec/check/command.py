@@ -128,7 +128,7 @@ def read_inputs(path: str, graph: Graph) -> dict[str, Array]:
         raise SetupError(
             Diagnostic("file-unreadable", f"`{path}` cannot be read: {fault}")
         ) from None
-    except Exception as fault:  # noqa: BLE001 - a broken archive raises whatever its parts raise
+    except Exception as fault:
         raise DataError(Diagnostic("bad-inputs", f"`{path}` is no .npz file: {fault}")) from None
     faults = []
     count: int | None = None
@@ -185,5 +185,5 @@ def _save(folder: Path, saved: Mapping[str, Mapping[str, Array]], *, force: bool
     write_weights(folder / "weights.safetensors", dict(saved["weights"]), force=force)
     for name in ("inputs", "outputs"):
         buffer = io.BytesIO()
-        np.savez(buffer, **{key: value for key, value in saved[name].items()})
+        np.savez(buffer, **dict(saved[name]))  # type: ignore[arg-type] # its own options are no arrays
         write_bytes(folder / f"{name}.npz", buffer.getvalue(), force=force)

@@ -20,16 +20,10 @@ from cnnspec.diagnostics import Diagnostic, UserError
 TIMEOUT = 600.0
 """Seconds that an engine may take for one answer."""
 
-THREADS = {
-    name: "1"
-    for name in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-    )
-}
+THREAD_COUNTS = """
+OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS TF_NUM_INTEROP_THREADS TF_NUM_INTRAOP_THREADS
+"""
+THREADS = dict.fromkeys(THREAD_COUNTS.split(), "1")
 QUIET = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 

@@ -134,7 +134,7 @@ def largest_relative(comparisons: Iterable[Comparison], dtype: str = "float64") 
     """The largest error of outputs, gradients and statistics over its tensor's largest magnitude.
 
     Steps are judged, but left out here: an adaptive optimizer divides by gradients that may be
-    mere rounding. Parameters whose true gradient is zero have no magnitude to divide by and are left out.
+    mere rounding. Parameters whose true gradient is zero have no magnitude to divide by.
     """
     return max(
         (c.relative for c in comparisons if c.judged and c.dtype == dtype and c.magnitude > 1e-12),

@@ -151,7 +151,7 @@ class Checker:
     ) -> dict[str, Any]:
         """The same call to every engine that emitted text of ours."""
         names = [n for n in self._names(dtype) if n not in self.options.sources]
-        return self.tell({name: (method, args, kwargs) for name in names}, dtype)
+        return self.tell(dict.fromkeys(names, (method, args, kwargs)), dtype)
 
     # --- inputs --------------------------------------------------------------------------------
 
@@ -394,6 +394,7 @@ class Checker:
         limits = bounds.steps(
             self.graph,
             self.reference,
+            self.weights,
             batches,
             answer,
             self.own[TRAINING],
@@ -403,7 +404,7 @@ class Checker:
         found: dict[str, list[tuple[float, dict[str, Array]]]] = {name: [] for name in names}
         for update, (inputs, wanted) in enumerate(batches):
             options = {"at": At(update), "updates_per_epoch": UPDATES_PER_EPOCH}
-            losses = self.tell({n: ("step", (inputs, wanted), options) for n in found})
+            losses = self.tell(dict.fromkeys(found, ("step", (inputs, wanted), options)))
             weights = self.tell({n: ("weights", (), {}) for n in losses})
             for name in list(found):
                 if name in weights:
@@ -537,7 +538,7 @@ class Checker:
             }
             exact = self.reference.trace(inputs, **options)
             single = plain.trace(inputs, **options)
-            traces = self.tell({n: ("trace", (inputs,), options) for n in names}, "float32")
+            traces = self.tell(dict.fromkeys(names, ("trace", (inputs,), options)), "float32")
             for name, trace in traces.items():
                 before = len(self.report.comparisons)
                 self._compare_pair(
@@ -586,7 +587,7 @@ class Checker:
         if not wrong:
             return
         self.report.worsen("disagree")
-        order = {value.id: i for i, value in enumerate((*self.graph.inputs, *self.graph.nodes))}
+        order = {name: i for i, name in enumerate(self.graph.users())}
         rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
 
         def key(found: Comparison) -> tuple[int, int, int, int]:

@@ -129,6 +129,7 @@ class _Network:
     layers: list[Any] = field(default_factory=list)
     values: list[_Known] = field(default_factory=list)
     ordinals: dict[str, int] = field(default_factory=dict)
+    trainable: bool = False
 
     def __post_init__(self) -> None:
         first = self.draw(network_shapes())
@@ -236,10 +237,14 @@ class _Network:
         for source in sources:
             source.reads += 1
         self.layers.append(spelled(key, {**extra, **(more or {}), **given}))
+        self._note(inferred)
         params = tuple(param.shape for param in inferred.params)
         layer = None if key == "sequence" or (more and "share" in more) else (key, given)
         self.above = _Known(name, inferred.shape, layer, params)
         self.values.append(self.above)
+
+    def _note(self, inferred: Inferred) -> None:
+        self.trainable |= any(param.trainable for param in inferred.params)
 
     def _sequence(self) -> None:
         source = self._source()
@@ -266,6 +271,7 @@ class _Network:
             named = self.draw(st.sampled_from((False, False, True)))
             extra = {"name": next(iter(names))} if named else {}
             entries.append(spelled(op.key, {**extra, **given}))
+            self._note(inferred)
             shape = inferred.shape
         return entries, shape
 
@@ -294,8 +300,12 @@ class _Network:
             self._layer(Tanh, [self.values[-1]])
         known = len(self.inputs)
         leaves = [value for value in self.values if not value.reads]
-        if draw(st.booleans()):
+        if draw(st.booleans()) or (train and not self.trainable):
             leaves = [self._head(leaf) for leaf in leaves]
+        if not self.trainable:  # then there is nothing to train
+            if train:
+                reject()
+            train = False
         outputs = {f"out{i}": leaf for i, leaf in enumerate(leaves)}
         inner = [value for value in self.values[known:] if value.reads]
         if inner and draw(st.sampled_from((False, False, False, True))):
@@ -312,9 +322,9 @@ class _Network:
                 spec["outputs"] = leaves[0].name
         if train if train is not None else draw(st.booleans()):
             spec["train"] = self._training(shapes)
-        some_seed = draw(st.integers(0, 3))
-        if some_seed:
-            spec["seed"] = some_seed
+        seed = draw(st.integers(0, 3))
+        if seed:
+            spec["seed"] = seed
         return spec
 
     def _head(self, leaf: _Known) -> _Known:

@@ -370,7 +370,9 @@ def _sgd(draw: Draw) -> Fields:
     found: Fields = {"lr": draw(one_of(0.01, 0.1, 0.001))}
     some(draw, found, momentum=one_of(0.9, 0.5), weight_decay=one_of(0.01, 0.5))
     if "momentum" in found:
-        some(draw, found, **draw(one_of({}, {"nesterov": st.just(True)}, {"dampening": one_of(0.5)})))
+        some(
+            draw, found, **draw(one_of({}, {"nesterov": st.just(True)}, {"dampening": one_of(0.5)}))
+        )
     return found
 
 

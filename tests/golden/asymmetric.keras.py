@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-
 PACKAGE = "asymmetric"
 
 
@@ -59,7 +58,7 @@ class Pad(layers.Layer):
         """Gather along each axis of space."""
         for axis, (before, after) in enumerate(self.pads, start=1):
             size = x.shape[axis]
-            places = range(-before, size + after)
+            places = list(range(-before, size + after))
             if self.mode == "reflect":
                 places = [abs(i) if i < size else 2 * (size - 1) - i for i in places]
             elif self.mode == "replicate":
@@ -98,7 +97,7 @@ class Rbf(layers.Layer):
 
 
 def pool_windows(pool, x, kernel, strides):
-    """Pool; height and width before depth, since TensorFlow has no float64 kernel for three axes."""
+    """Pool, depth after height and width: TensorFlow has no float64 kernel for all three."""
     if len(kernel) < 3:
         return pool(x, kernel, strides)
     depth, height, width, channels = x.shape[1:]
@@ -190,7 +189,7 @@ class SGD(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        """Set b = momentum * b + (1 - dampening) * g, at first g; p -= lr * b."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-
 PACKAGE = "digits"
 
 
@@ -19,9 +18,14 @@ def he_normal():
 def philox(counters, step, layer, seed):
     """Philox4x32-10: four 32-bit words, held in int64, for each counter."""
     mask = 0xFFFFFFFF
-    low = lambda x: ops.bitwise_and(x, mask)  # noqa: E731 - short names for long formulas
-    high = lambda x: low(ops.right_shift(x, 32))  # noqa: E731
     xor = ops.bitwise_xor
+
+    def low(x):
+        return ops.bitwise_and(x, mask)
+
+    def high(x):
+        return low(ops.right_shift(x, 32))
+
     c0, c1 = low(counters), high(counters)
     c2, c3 = ops.full_like(c0, low(step)), ops.full_like(c0, layer)
     k0, k1 = seed & mask, (seed >> 32) & mask
@@ -144,7 +148,7 @@ class Adam(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
+        """Set p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable

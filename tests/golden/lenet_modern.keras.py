@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-
 PACKAGE = "lenet_modern"
 
 
@@ -98,7 +97,7 @@ class Adam(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
+        """Set p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable

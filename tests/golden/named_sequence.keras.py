@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-
 PACKAGE = "named_sequence"
 
 
@@ -70,7 +69,7 @@ class SGD(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        """Set b = momentum * b + (1 - dampening) * g, at first g; p -= lr * b."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-
 PACKAGE = "named_sequence"
 
 
@@ -36,9 +35,14 @@ class LeakyRelu(layers.Layer):
 def philox(counters, step, layer, seed):
     """Philox4x32-10: four 32-bit words, held in int64, for each counter."""
     mask = 0xFFFFFFFF
-    low = lambda x: ops.bitwise_and(x, mask)  # noqa: E731 - short names for long formulas
-    high = lambda x: low(ops.right_shift(x, 32))  # noqa: E731
     xor = ops.bitwise_xor
+
+    def low(x):
+        return ops.bitwise_and(x, mask)
+
+    def high(x):
+        return low(ops.right_shift(x, 32))
+
     c0, c1 = low(counters), high(counters)
     c2, c3 = ops.full_like(c0, low(step)), ops.full_like(c0, layer)
     k0, k1 = seed & mask, (seed >> 32) & mask
@@ -136,7 +140,7 @@ class SGD(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """b = momentum * b + (1 - dampening) * g, from b = g; p -= lr * b."""
+        """Set b = momentum * b + (1 - dampening) * g, at first g; p -= lr * b."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable

@@ -4,36 +4,46 @@ The folder has `jobs.json`, a list of {backend, file, entry, inputs, outputs, tr
 `NAME.npz` and weights in `NAME.safetensors`; each job's results go to `NAME.result.npz`.
 """
 
+from __future__ import annotations
+
 import importlib.abc
 import importlib.util
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+Job = dict[str, Any]
+Arrays = dict[str, Any]
+Found = dict[str, Any]
+
+
 class NoCnnspec(importlib.abc.MetaPathFinder):
     """Refuses the package that wrote the files."""
 
-    def find_spec(self, fullname, path, target=None):
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         if fullname.partition(".")[0] == "cnnspec":
             raise ImportError("an emitted file stands alone")
-        return None
 
 
-def load(path):
+def load(path: str) -> Any:
     """The file as a module."""
     name = "emitted_" + "".join(c if c.isalnum() else "_" for c in os.path.basename(path))
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def run_numpy(job, module, arrays, weights, after):
+def run_numpy(job: Job, module: Any, arrays: Arrays, weights: str, after: str) -> Found:
     model = getattr(module, job["entry"])().astype(np.float64)
     model.load_weights(weights)
     outputs, _ = model.forward(*(arrays[f"input/{name}"] for name in job["inputs"]))
@@ -47,7 +57,7 @@ def run_numpy(job, module, arrays, weights, after):
     return found
 
 
-def run_torch(job, module, arrays, weights, after):
+def run_torch(job: Job, module: Any, arrays: Arrays, weights: str, after: str) -> Found:
     import torch
 
     model = getattr(module, job["entry"])().double()
@@ -67,7 +77,7 @@ def run_torch(job, module, arrays, weights, after):
     return found
 
 
-def run_keras(job, module, arrays, weights, after):
+def run_keras(job: Job, module: Any, arrays: Arrays, weights: str, after: str) -> Found:
     # Keras keeps channels last.
     moved = {k: np.moveaxis(v, 1, -1) if v.ndim > 2 else v for k, v in arrays.items()}
     model = getattr(module, job["entry"])()
@@ -88,13 +98,13 @@ def run_keras(job, module, arrays, weights, after):
     return found
 
 
-def picked(arrays, kind, names):
+def picked(arrays: Mapping[str, Any], kind: str, names: Sequence[str]) -> Any:
     """One array, or several by name."""
     found = {name: arrays[f"{kind}/{name}"] for name in names}
     return found if len(found) > 1 else next(iter(found.values()))
 
 
-def main(folder):
+def main(folder: str) -> None:
     with open(os.path.join(folder, "jobs.json"), encoding="utf-8") as file:
         jobs = json.load(file)
     for job in jobs:

@@ -1,9 +1,8 @@
-"""two_towers: left 1x16x16, right 1x16x16, sensors 7 -> kind 4, position 2 for each sample (channels last: left 16x16x1, right 16x16x1)."""
+"""two_towers: left 1x16x16, right 1x16x16, sensors 7 -> kind 4, position 2 for each sample."""
 
 import keras
 import numpy as np
 from keras import initializers, layers, ops
-
 
 PACKAGE = "two_towers"
 
@@ -44,7 +43,7 @@ class Pad(layers.Layer):
         """Gather along each axis of space."""
         for axis, (before, after) in enumerate(self.pads, start=1):
             size = x.shape[axis]
-            places = range(-before, size + after)
+            places = list(range(-before, size + after))
             if self.mode == "reflect":
                 places = [abs(i) if i < size else 2 * (size - 1) - i for i in places]
             elif self.mode == "replicate":
@@ -105,7 +104,7 @@ class Adam(keras.optimizers.Optimizer):
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
+        """Set p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_decay:
             gradient = gradient + self.coupled_decay * variable
@@ -130,7 +129,7 @@ class Adam(keras.optimizers.Optimizer):
 
 
 def build_model():
-    """left 1x16x16, right 1x16x16, sensors 7 -> kind 4, position 2 for each sample (channels last: left 16x16x1, right 16x16x1)."""
+    """left 1x16x16, right 1x16x16, sensors 7 -> kind 4, position 2 for each sample."""
     left = keras.Input((16, 16, 1), name="left")
     right = keras.Input((16, 16, 1), name="right")
     sensors = keras.Input((7,), name="sensors")

@@ -341,6 +341,8 @@ class _Tapped:
         for node, place in emitted.lines.items():
             if place.module is not None:
                 self._hold(node, place.module)
+        for path, layer in self.model.layers():
+            self._listen(path, layer)
 
     def begin(
         self,
@@ -371,6 +373,17 @@ class _Tapped:
                 return self._tap(node, forward(self._feed(node, 0, x), training))
 
             held.forward = tapped
+
+    def _listen(self, path: str, layer: Any) -> None:
+        """Let the noise reach what a layer adds to its parameters' gradients."""
+        accumulate = layer.accumulate
+
+        def noisy(name: str, gradient: Array) -> None:
+            if self.noise is not None:
+                gradient = self.noise(f"{path}.{name}", gradient, True)
+            accumulate(name, gradient)
+
+        layer.accumulate = noisy
 
     def _tap(self, node: str, pair: Pair) -> Pair:
         value, back = pair

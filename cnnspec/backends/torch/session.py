@@ -192,7 +192,7 @@ class TorchSession:
         if targets is not None:
             raw = model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
             total = self._loss(self.module, raw, self._targets(targets))
-            total.backward()
+            torch.autograd.backward([total])
             loss = total.item()
         else:
             assert cotangents is not None
