@@ -85,7 +85,7 @@ def test_files_stand_alone(backend: str, tmp_path: Path) -> None:
         )
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     process = subprocess.run(
-        [sys.executable, "-I", str(RUN), str(tmp_path)],
+        [sys.executable, "-I", "-B", str(RUN), str(tmp_path)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -15,6 +15,9 @@ from cnnspec.training import default_training
 
 Array = npt.NDArray[Any]
 
+DRAWS = 20
+"""How often inputs are drawn again where a decision could flip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

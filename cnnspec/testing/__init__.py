@@ -1,5 +1,4 @@
-"""For tests, ours and those of third parties: random networks, and laws that every op and every
-backend has to keep.
+"""For tests, ours and those of third parties: random networks, and laws of ops and back ends.
 
 Importing this package imports hypothesis, which nothing else in cnnspec does.
 """

@@ -18,7 +18,7 @@ Function = Callable[[Mapping[str, Array]], Array]
 UNIT = 2.0**-53
 STEPS = (2.0**-12, 2.0**-15, 2.0**-18, 2.0**-21, 2.0**-24)
 ROUNDING = 64.0
-"""Roundings on the way to one summand of the compared function, as far as they do not average out."""
+"""Roundings on the way to one summand of the compared function that do not average out."""
 
 TRUST = 8.0
 """How far the error may lie above its estimate."""

@@ -173,8 +173,8 @@ def check_session(graph: Graph, session: Session) -> None:
     sample = samples.sample(graph, graph.seed, 0, samples.batch_size(graph))
     session.assign(weights)
     _same(session.weights(), weights, "weights come back as assigned")
-    for copy in session.weights().values():
-        copy += 1
+    for value in session.weights().values():
+        value.fill(7.0)
     _same(session.weights(), weights, "weights are copies")
     _check_refusals(session, weights)
     at = At(2)

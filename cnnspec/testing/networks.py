@@ -173,7 +173,8 @@ class _Network:
         """Mostly the newest value, sometimes an older one: that is a fork."""
         count = len(self.values)
         back = self.draw(st.sampled_from((1, 1, 1, 1, 2, 3)))
-        return self.values[-min(back, count)]
+        found: _Known = self.values[-min(back, count)]
+        return found
 
     def _grow_on(self, source: _Known) -> None:
         if not self._layer(self._chosen(source.shape), [source]):

@@ -87,7 +87,7 @@ class CounterDropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         if self.p == 1:
-            return torch.zeros_like(x)
+            return x * 0.0
         size = math.prod(x.shape[1:])
         start, count = self.first * size, x.numel()
         blocks = torch.arange(start // 4, (start + count + 3) // 4, device=x.device)

@@ -428,6 +428,10 @@ class _Tapped:
     def _tap(self, node: str, value: torch.Tensor) -> torch.Tensor:
         if node in self.perturb:
             value = value * self.perturb[node]
+        else:
+            # An op that hands its input on unchanged shares a tensor with the node before it, and
+            # would share its gradient too.
+            value = value.view_as(value)
         self.values[node] = value
         if self.feed is not None:
             return value.detach()

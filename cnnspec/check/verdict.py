@@ -1,0 +1,55 @@
+"""What the comparisons come to: the status, and the first layer that differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from cnnspec.check.compare import Comparison
+from cnnspec.check.options import Difference
+
+if TYPE_CHECKING:
+    from cnnspec.check.run import Checker
+
+Array = npt.NDArray[Any]
+
+
+def judge(checker: Checker) -> None:
+    """Set the status, and name the first difference, where something disagrees."""
+    wrong = [c for c in checker.report.comparisons if c.judged and not c.agree]
+    if not wrong:
+        return
+    checker.report.worsen("disagree")
+    order = {name: i for i, name in enumerate(checker.graph.users())}
+    rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
+
+    def key(found: Comparison) -> tuple[int, int, int, int]:
+        isolated = 0 if found.mode == "isolated" else 1
+        stepped = 1 if found.quantity == "step" else 0
+        single = 0 if found.dtype == "float64" else 1
+        place = order.get(found.node, len(order))
+        return (single, isolated + stepped, place, rank.get(found.quantity, 3))
+
+    first = min(wrong, key=key)
+    if first.mode == "end_to_end" and first.quantity != "step":
+        first = _located(checker, first) or first
+    checker.report.first_difference = _difference(checker, first)
+
+
+def _located(checker: Checker, found: Comparison) -> Comparison | None:
+    """Where only end-to-end answers differ: the first module or node whose value does."""
+    from cnnspec.check.locate import first_different_module
+
+    return first_different_module(checker, found)
+
+
+def _difference(checker: Checker, found: Comparison) -> Difference:
+    try:
+        origin = checker.graph.node(found.node).origin
+    except KeyError:
+        origin = None
+    if origin is None:
+        return Difference(found.node, found)
+    span = origin.span
+    return Difference(found.node, found, span.source.name, span.line, span.column)
