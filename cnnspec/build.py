@@ -78,7 +78,8 @@ class _Builder:
                 key=True,
             )
             self.faults.raise_any()
-        graph = Graph(self.spec.name, inputs, outputs, root, training, self.spec.seed)
+        named = Origin(self.document.span(("name",)))
+        graph = Graph(self.spec.name, inputs, outputs, root, training, self.spec.seed, named)
         self._warn_of_null_gradients(graph)
         graph.verify()
         return Built(graph, tuple(self.faults.sorted()))

@@ -163,6 +163,7 @@ class Graph:
         root: the scope tree; `nodes` lists its nodes in topological order.
         training: loss, optimizer and schedule, None where the spec has none.
         seed: for initial weights, masks and data order.
+        origin: where its name was written, None for a graph made without a file.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Graph:
     root: Scope
     training: Training | None = None
     seed: int = 0
+    origin: Origin | None = None
     nodes: tuple[Node[Op], ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -207,6 +207,17 @@ def test_nothing_compared_is_never_green() -> None:
         check(graph_of(), backends=("numpy", "pytorch"))
 
 
+def test_a_network_whose_training_diverges_is_not_accused() -> None:
+    text = SPEC.partition("train:")[0] + (
+        "train: {loss: mean_squared_error, optimizer: {sgd: {lr: 1.0e+150, momentum: 0.9}}}\n"
+    )
+    found = only(
+        check(graph_of(text), backends=("numpy", "torch"), in_process=True, dtype="float64")
+    )
+    assert found.agree
+    assert any("diverges" in note for note in found.notes)
+
+
 def test_engines_in_their_own_processes_agree_too() -> None:
     report = check(graph_of(), backends=("numpy", "torch"), dtype="float64", steps=1)
     assert only(report).agree
@@ -325,32 +336,47 @@ def compiled(tmp_path: Path, text: str = SPEC, old: str = "", new: str = "") -> 
 
 
 def test_a_compiled_file_agrees_as_a_source_of_its_own(tmp_path: Path) -> None:
-    text = SPEC.replace("  - dropout: {p: 0.4}\n", "")
-    (tmp_path / "small.yaml").write_text(text)
-    file = compiled(tmp_path, text)
+    file = compiled(tmp_path)
     status, said = run_command(tmp_path, sources=(("torch", str(file), None),))
     assert status == 0, said
+    assert any("switched off" in text for text in said)
+
+
+def test_what_lies_between_named_modules_is_said(tmp_path: Path) -> None:
+    file = compiled(tmp_path, SPEC, "F.leaky_relu(x, 0.01)", "F.leaky_relu(x, 0.011)")
+    _, said = run_command(tmp_path, sources=(("torch", str(file), None),))
+    assert "the last named module in front of it that agrees is `conv2`" in "\n".join(said)
+
+
+def test_functional_dropout_is_compared_in_inference_alone(tmp_path: Path) -> None:
+    old, new = "self.dropout1(x)", "F.dropout(x, 0.4, self.training)"
+    file = compiled(tmp_path, SPEC, old, new)
+    file.write_text(file.read_text().replace("self.dropout1 = nn.Dropout(0.4)", "pass"))
+    status, said = run_command(tmp_path, sources=(("torch", str(file), None),))
+    assert status == 0, said
+    assert any("not compared in training" in text for text in said)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "module"),
     [
         ("nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, eps=1.1e-05)", "bn1"),
-        ("F.leaky_relu(x, 0.01)", "F.leaky_relu(x, 0.011)", "fc"),
+        ("F.leaky_relu(x, 0.01)", "F.leaky_relu(x, 0.011)", "dropout1"),
         ("betas=(0.9, 0.999)", "betas=(0.9, 0.998)", ""),
+        ("nn.Dropout(0.4)", "nn.Dropout(0.41)", "dropout1"),
+        ("nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, momentum=0.11)", "bn1"),
+        ("0.01 * 0.5 **", "0.01 * 0.51 **", ""),
     ],
 )
 def test_one_number_edited_in_a_source_is_found(
     tmp_path: Path, old: str, new: str, module: str
 ) -> None:
-    text = SPEC.replace("  - dropout: {p: 0.4}\n", "")
-    (tmp_path / "small.yaml").write_text(text)
-    file = compiled(tmp_path, text, old, new)
+    file = compiled(tmp_path, SPEC, old, new)
     status, said = run_command(tmp_path, sources=(("torch", str(file), None),))
     assert status == 1
-    assert "numpy and torch differ" in "\n".join(said)
+    assert "differ" in "\n".join(said)
     if module:
-        assert f"`{module}`" in "\n".join(said)
+        assert f"`{module}" in "\n".join(said)
 
 
 HAND_WRITTEN = """\
@@ -520,7 +546,7 @@ def test_faults_of_a_check_have_their_codes(tmp_path: Path) -> None:
 def test_a_missing_framework_is_the_surroundings_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    modules: dict[str, Any] = sys.modules
+    modules: Any = sys.modules
     monkeypatch.setitem(modules, "torch", None)
     monkeypatch.delitem(sys.modules, "cnnspec.backends.torch.session", raising=False)
     with pytest.raises(SetupError) as refused:
@@ -540,7 +566,10 @@ def test_a_network_called_like_a_helper_is_refused() -> None:
 
     with pytest.raises(SpecError) as refused:
         get("numpy").emit(graph_of(SPEC.replace("name: small", "name: conv")))
-    assert refused.value.diagnostics[0].code == "name-clash"
+    (clash,) = refused.value.diagnostics
+    assert clash.code == "name-clash"
+    assert clash.primary is not None
+    assert (clash.primary.span.line, clash.primary.span.column) == (2, 7)
 
 
 def test_an_op_without_a_spelling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from cnnspec.backends.library import Library, names_in
 from cnnspec.backends.writer import WIDTH, Code, Writer, unmarked
-from cnnspec.diagnostics import Diagnostic, SpecError
+from cnnspec.diagnostics import Diagnostic, Label, SpecError
 from cnnspec.graph import Graph, Node, Scope, Value
 from cnnspec.ops.base import Op, Shape, show
 
@@ -37,13 +37,18 @@ def _named(name: str, shape: Shape, count: int) -> str:
     return show(shape) if count == 1 else f"{name} {show(shape)}"
 
 
-def check_clash(entry: str, taken: Iterable[str], backend: str) -> None:
-    """Refuse a network name whose class is called like a helper or an import."""
+def check_clash(graph: Graph, entry: str, taken: Iterable[str], backend: str) -> None:
+    """Refuse a network name whose class is called like a helper or an import.
+
+    Raises:
+        SpecError: at the name.
+    """
     if entry in set(taken):
         raise SpecError(
             Diagnostic(
                 "name-clash",
                 f"the {backend} file already has a `{entry}`, which the network would be called",
+                None if graph.origin is None else Label(graph.origin.span),
                 help="give the network another `name:`",
             )
         )

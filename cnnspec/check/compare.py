@@ -82,8 +82,7 @@ def compare(a: Array, b: Array, bound: Any, **about: Any) -> Comparison:
             magnitude=_magnitude(a),
             bound=0.0,
             worst=None,
-            reason=f"shapes {a.shape} and {b.shape}",
-            **about,
+            **{**about, "reason": f"shapes {a.shape} and {b.shape}"},
         )
     if not a.size:
         return Comparison(agree=True, max_error=0.0, magnitude=0.0, bound=0.0, worst=None, **about)

@@ -24,6 +24,7 @@ def first_different_module(checker: Checker, found: Comparison) -> Comparison | 
     inputs: Any = checker.sampled_inputs
     answers = checker.tell({name: ("watch", (inputs,), {"training": training})})
     watched = answers.get(name, {})
+    before = ""
     for node in checker.graph.nodes:
         if node.id not in watched:
             continue
@@ -42,7 +43,9 @@ def first_different_module(checker: Checker, found: Comparison) -> Comparison | 
             training=training,
             node=node.id,
             name=node.id,
+            reason=before and f"the last named module in front of it that agrees is `{before}`",
         )
         if not compared.agree:
             return compared
+        before = node.id
     return None

@@ -172,7 +172,7 @@ def end_to_end(checker: Checker, sample: samples.Sample, training: bool) -> None
 def deterministic(checker: Checker, name: str, training: bool) -> bool:
     """Whether a file of the user's own can be compared: its random layers are its own."""
     random = any(node.op.random for node in checker.graph.nodes)
-    if name in checker.options.sources and random and training:
+    if name in checker.options.sources and random and training and name not in checker.silent:
         note = f"{name}: the file's own random layers are not compared in training mode"
         if note not in checker.report.notes:
             checker.report.notes.append(note)

@@ -196,7 +196,7 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
             f"worst element [{index}]: {c.worst.a!r} and {c.worst.b!r}, "
             f"apart by {abs(c.worst.a - c.worst.b):.3e}, bound {c.worst.bound:.3e}"
         )
-    elif c.reason:
+    if c.reason:
         notes.append(c.reason)
     notes.append(
         f"{c.dtype}, {mode}, in {'training' if c.training else 'inference'} mode; "

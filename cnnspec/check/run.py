@@ -17,6 +17,7 @@ from cnnspec.check.bounds import UNIT, Bounds
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
 from cnnspec.check.options import REFERENCE, Options, SpecReport
+from cnnspec.check.quiet import quiet, silence
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph
 from cnnspec.training import default_training
@@ -54,7 +55,11 @@ class Checker:
                 "no `train:` section: steps use the mean squared error against normal targets "
                 "and SGD with learning rate 0.01 and momentum 0.9"
             )
+        self.original = graph
+        if options.sources:
+            graph = quiet(graph)
         self.graph = graph
+        self.silent: set[str] = set()
         self.options = options
         self.engines = engines
         self.report = report
@@ -110,6 +115,7 @@ class Checker:
                 self.sessions.setdefault(name, {})[dtype] = session
                 futures[f"{name} {dtype}"] = future
         self._ask(futures)
+        silence(self)
 
     def names(self, dtype: str) -> list[str]:
         """The engines that have a session of this dtype and have not failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,9 @@ def steps(checker: Checker, sample: samples.Sample) -> None:
             ).inputs
         drawn = samples.targets(checker.graph, checker.seed, update, size)
         batches.append((inputs, {**drawn, **(checker.options.targets or {})}))
-    answer = _trained(checker, checker.reference, batches)
+    answer = _finite(checker, _trained(checker, checker.reference, batches))
+    batches = batches[: len(answer)]
+    count = len(batches)
     limits = bounds.steps(
         checker.graph,
         checker.reference,
@@ -100,6 +103,22 @@ def steps(checker: Checker, sample: samples.Sample) -> None:
                     **about,
                 )
     _learning_rates(checker, names)
+
+
+def _finite(
+    checker: Checker, answer: list[tuple[float, dict[str, Array]]]
+) -> list[tuple[float, dict[str, Array]]]:
+    """The updates before the run diverges, if it does: beyond lies no number to compare."""
+    limit = math.sqrt(np.finfo(np.float64).max)
+    for update, (loss, weights) in enumerate(answer):
+        largest = max((float(np.max(np.abs(v), initial=0.0)) for v in weights.values()), default=0)
+        if not (abs(loss) < limit and largest < limit):
+            checker.report.notes.append(
+                f"training diverges at update {update}, in the reference as well; "
+                "from there on steps are not compared"
+            )
+            return answer[:update]
+    return answer
 
 
 def _trains(checker: Checker, name: str) -> bool:

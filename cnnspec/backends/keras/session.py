@@ -326,6 +326,18 @@ class KerasSession:
         """Whether the file has the training functions."""
         return all(hasattr(self.module, name) for name in ("train_step", "compile_model"))
 
+    def random_rates(self) -> dict[str, float]:
+        """The probability of each of Keras' own dropout layers, by its name."""
+        return {layer.name: float(layer.rate) for layer in self._dropouts()}
+
+    def silence(self) -> None:
+        """Set those probabilities to 0."""
+        for layer in self._dropouts():
+            layer.rate = 0.0
+
+    def _dropouts(self) -> list[Any]:
+        return [x for x in self.model.layers if isinstance(x, keras.layers.Dropout)]
+
     def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
         """The output of every layer, by its name; the first where one is called twice."""
         with self._precision():

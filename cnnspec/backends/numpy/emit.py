@@ -61,7 +61,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
     COLUMN.require(graph)
     kernels = library()
     entry = text.camel(graph.name)
-    text.check_clash(entry, {*kernels.names, *IMPORTS, *training.NAMES}, "numpy")
+    text.check_clash(graph, entry, {*kernels.names, *IMPORTS, *training.NAMES}, "numpy")
     module = _Module(graph, style, entry, kernels)
     body = Writer()
     module.write(body)

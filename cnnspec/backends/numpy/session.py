@@ -192,11 +192,12 @@ class NumpySession:
         given: Any = arrays[0]
         if len(arrays) > 1:
             given = {n: a for (n, _), a in zip(self.emitted.inputs, arrays, strict=True)}
-        return float(
-            module.train_step(
+        # A run that diverges ends in infinities, which whoever asked for it has to look at.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            loss = module.train_step(
                 model, optimizer, given, self._targets(targets), at.update, updates_per_epoch
             )
-        )
+        return float(loss)
 
     def evaluate(
         self,
@@ -231,6 +232,18 @@ class NumpySession:
     def trains(self) -> bool:
         """Whether the file has the training functions."""
         return all(hasattr(self.module, name) for name in ("train_step", "make_optimizer"))
+
+    def random_rates(self) -> dict[str, float]:
+        """The probability of each layer with a generator of its own, by its path."""
+        return {path: float(layer.p) for path, layer in self._dropouts()}
+
+    def silence(self) -> None:
+        """Set those probabilities to 0."""
+        for _, layer in self._dropouts():
+            layer.p = 0.0
+
+    def _dropouts(self) -> list[tuple[str, Any]]:
+        return [(path, layer) for path, layer in self.model.layers() if hasattr(layer, "p")]
 
     def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
         """Nothing: a NumPy file has no modules that could be watched from outside."""

@@ -44,7 +44,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
     COLUMN.require(graph)
     helpers = library()
     entry = text.camel(graph.name)
-    text.check_clash(entry, {*helpers.names, *IMPORTS, *training.NAMES}, "torch")
+    text.check_clash(graph, entry, {*helpers.names, *IMPORTS, *training.NAMES}, "torch")
     module = _Module(graph, style, entry, helpers)
     body = Writer()
     module.write(body)

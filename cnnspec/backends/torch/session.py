@@ -295,6 +295,19 @@ class TorchSession:
         """Whether the file has the training functions."""
         return all(hasattr(self.module, name) for name in ("train_step", "make_optimizer"))
 
+    def random_rates(self) -> dict[str, float]:
+        """The probability of each of torch's own dropout modules, by its path."""
+        return {path: float(module.p) for path, module in self._dropouts()}
+
+    def silence(self) -> None:
+        """Set those probabilities to 0."""
+        for _, module in self._dropouts():
+            module.p = 0.0
+
+    def _dropouts(self) -> list[tuple[str, Any]]:
+        kinds = torch.nn.modules.dropout._DropoutNd
+        return [(n, m) for n, m in self.model.named_modules() if isinstance(m, kinds)]
+
     def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
         """The output of every named module, by its path; the first where one is called twice."""
         found: dict[str, Array] = {}
@@ -426,12 +439,10 @@ class _Tapped:
                 leaf.requires_grad_(True)
 
     def _tap(self, node: str, value: torch.Tensor) -> torch.Tensor:
-        if node in self.perturb:
-            value = value * self.perturb[node]
-        else:
-            # An op that hands its input on unchanged shares a tensor with the node before it, and
-            # would share its gradient too.
-            value = value.view_as(value)
+        # A view, because an op that hands its input on unchanged shares a tensor with the node
+        # before it, and would share its gradient too.
+        factor = self.perturb.get(node)
+        value = value.view_as(value) if factor is None else value * factor
         self.values[node] = value
         if self.feed is not None:
             return value.detach()
