@@ -578,7 +578,8 @@ def test_an_op_without_a_spelling_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     from cnnspec.diagnostics import SpecError
     from cnnspec.ops.activation import LeakyRelu
 
-    monkeypatch.setitem(COLUMN._cells, LeakyRelu, Unsupported("for the sake of the test"))
+    cells: Any = COLUMN._cells
+    monkeypatch.setitem(cells, LeakyRelu, Unsupported("for the sake of the test"))
     with pytest.raises(SpecError) as refused:
         get("torch").emit(graph_of())
     (diagnostic,) = refused.value.diagnostics

@@ -350,7 +350,8 @@ def test_compile_check(run: Shell) -> None:
     Path("net.py").write_text(edited)
     result = run(*check)
     assert (result.status, result.out) == (1, "")
-    assert "error[file-differs]" in result.err
+    code = "file-differs"
+    assert f"error[{code}]" in result.err
     assert "nn.Conv2d(1, 2, 5)" in result.err
     assert Path("net.py").read_text() == edited
     Path("net.py").write_bytes(b"\xff\xfe\x00")

@@ -57,7 +57,7 @@ REFUSED = {
     "dunder method": "class A:\n    def __del__(self):\n        pass",
     "dunder class": "class __A__:\n    pass",
     "dunder function": "async def __f__():\n    pass",
-} | {f"name {name}": f"{name}(x)" for name in FORBIDDEN_NAMES}
+} | {f"name {name}": f"{name}(x)" for name in sorted(FORBIDDEN_NAMES)}
 
 PERMITTED = [f"import {name}" for name in sorted(ALLOWED_IMPORTS)] + [
     "from torch import nn",
