@@ -21,12 +21,9 @@ from cnnspec.graph import Graph
 from cnnspec.ops import initializer as kinds
 from cnnspec.ops.base import Param
 
-__all__ = ["TRUNCATION", "draw", "initial_weights", "normal", "truncated_normal", "uniform"]
+__all__ = ["draw", "initial_weights", "normal", "truncated_normal", "uniform"]
 
 Float64 = npt.NDArray[np.float64]
-
-TRUNCATION = 0.87962566103423978
-"""Standard deviation of a standard normal that is cut at two standard deviations."""
 
 
 def initial_weights(graph: Graph, *, seed: int | None = None) -> dict[str, Float64]:
@@ -126,7 +123,7 @@ def _scaled_normal(
 ) -> Float64:
     std = init.std(param.fan_in, param.fan_out)
     if init.truncated:
-        return std / TRUNCATION * truncated_normal(name, param.size, seed)
+        return std / kinds.TRUNCATION * truncated_normal(name, param.size, seed)
     return std * normal(name, param.size, seed)
 
 

@@ -10,9 +10,10 @@ import pytest
 from cnnspec import initializers, memory
 from cnnspec.api import load
 from cnnspec.diagnostics import SetupError
-from cnnspec.initializers import TRUNCATION, draw, initial_weights
+from cnnspec.initializers import draw, initial_weights
 from cnnspec.ops import initializer as kinds
 from cnnspec.ops.base import Param
+from cnnspec.ops.initializer import TRUNCATION
 
 NAME = "conv1.weight"
 MANY = (400, 30, 5, 5)

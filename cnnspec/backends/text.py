@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cnnspec.backends.base import Emitted, Place, Range, Slot
 from cnnspec.backends.library import Library, names_in
 from cnnspec.backends.writer import WIDTH, Code, Writer, unmarked
 from cnnspec.diagnostics import Diagnostic, Label, SpecError
@@ -124,3 +125,44 @@ def enclosing(graph: Graph, value: Value) -> list[Scope]:
                 break
         else:
             return found
+
+
+def places(graph: Graph, ranges: Mapping[str, Range], held: Mapping[str, str]) -> dict[str, Place]:
+    """Where each node stands: its own mark, the marks of its inputs, the module that holds it."""
+    found = {}
+    for node in graph.nodes:
+        marks = (f"{node.id}:{index}" for index in range(len(node.inputs)))
+        inputs = tuple(ranges[name] for name in marks if name in ranges)
+        found[node.id] = Place(ranges[node.id], inputs, held.get(node.id))
+    return found
+
+
+def emitted(
+    graph: Graph,
+    backend: str,
+    entry: str,
+    writer: Writer,
+    slots: Mapping[str, Slot],
+    held: Mapping[str, str] | None = None,
+) -> Emitted:
+    """The finished file, with what the graph knows about it."""
+    source, ranges = writer.finish()
+    return Emitted(
+        text=source,
+        backend=backend,
+        entry=entry,
+        slots=slots,
+        lines=places(graph, ranges, held or {}),
+        inputs=tuple((entry.name, entry.shape) for entry in graph.inputs),
+        outputs=tuple(output.name for output in graph.outputs),
+        logits=bool(folded(graph)),
+        trains=graph.training is not None,
+    )
+
+
+def canonical_slots(graph: Graph) -> dict[str, Slot]:
+    """Slots of a back end that keeps everything under canonical names, in canonical layouts."""
+    return {
+        name: Slot(name, param.layout, param.layout, param.shape)
+        for name, param in graph.params().items()
+    }

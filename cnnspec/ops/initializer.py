@@ -18,6 +18,10 @@ from cnnspec.quote import quoted
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+TRUNCATION = 0.87962566103423978
+"""Standard deviation of a standard normal that is cut at two standard deviations."""
+
+
 class Initializer(BaseModel):
     """One way to start; subclasses are the vocabulary."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnnspec.backends import text
-from cnnspec.backends.base import Emitted, Place, Slot, Style
+from cnnspec.backends.base import Emitted, Slot, Style
 from cnnspec.backends.keras import training
 from cnnspec.backends.keras.cells import COLUMN
 from cnnspec.backends.keras.cells.conv import depthwise
@@ -79,22 +79,8 @@ def emit(graph: Graph, style: Style) -> Emitted:
     if graph.training is not None:
         training.write(graph, body, random=random)
     docstring = f"{graph.name}: {_summary(graph)}"
-    source, ranges = text.assemble(docstring, _imports(body, helpers), helpers, body).finish()
-    lines = {}
-    for node in graph.nodes:
-        inputs = tuple(ranges[f"{node.id}:{index}"] for index in range(len(node.inputs)))
-        lines[node.id] = Place(ranges[node.id], inputs)
-    return Emitted(
-        text=source,
-        backend="keras",
-        entry=ENTRY,
-        slots=_slots(graph),
-        lines=lines,
-        inputs=tuple((i.name, i.shape) for i in graph.inputs),
-        outputs=tuple(o.name for o in graph.outputs),
-        logits=bool(text.folded(graph)),
-        trains=graph.training is not None,
-    )
+    writer = text.assemble(docstring, _imports(body, helpers), helpers, body)
+    return text.emitted(graph, "keras", ENTRY, writer, _slots(graph))
 
 
 def _imports(body: Writer, helpers: Library) -> dict[str, str]:

@@ -14,9 +14,6 @@ from cnnspec.ops.conv import Conv
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.rbf import Rbf
 
-TRUNCATION = 0.87962566103423978
-"""Standard deviation of a standard normal cut at two standard deviations."""
-
 
 def options(node: Node[Any], weight: str, bias: str = "bias_initializer") -> dict[str, Code]:
     """The initializers that differ from the layer's own, by the names of its arguments."""
@@ -95,7 +92,7 @@ def _scaled(made: init.Scaled, op: Op, param: Param) -> Code:
         # Keras sees the fans of kernels alone, and those of a depthwise one as multiples.
         fans = (param.fan_in, param.fan_out)
         if truncated:
-            return call("initializers.TruncatedNormal", stddev=made.std(*fans) / TRUNCATION)
+            return call("initializers.TruncatedNormal", stddev=made.std(*fans) / init.TRUNCATION)
         if normal:
             return call("initializers.RandomNormal", stddev=made.std(*fans))
         limit = made.limit(*fans)

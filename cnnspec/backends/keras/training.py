@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from cnnspec.backends import training as common
 from cnnspec.backends.text import folded
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
-from cnnspec.training import Adam, Constant, CrossEntropy, Exponential, Loss, Optimizer, Sgd
+from cnnspec.training import CrossEntropy, Loss, Optimizer, Sgd
 
 NAMES = (
     "LOSSES",
@@ -22,9 +23,8 @@ NAMES = (
 
 def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     """Loss, optimizer, learning rate, compilation and the step that is made of them."""
-    training = graph.training
-    assert training is not None
-    weighted = any(loss.weight != 1 for loss in training.losses.values())
+    training = common.section(graph)
+    weighted = common.weighted(training)
     several = len(training.losses) > 1
     if several:
         writer.blank(2)
@@ -55,9 +55,7 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
         writer.line('"""The optimizer; `train_step` sets its learning rate before each update."""')
         writer.line(f"return {optimizer(training.optimizer)}")
     writer.blank(2)
-    with writer.indented("def learning_rate(update, updates_per_epoch):"):
-        writer.line('"""Learning rate of an update, which is counted from 0."""')
-        writer.line(f"return {rate(training.optimizer, training.schedule)}")
+    common.write_learning_rate(writer, training)
     writer.blank(2)
     _compile(graph, writer, several=several, weighted=weighted)
     writer.blank(2)
@@ -107,30 +105,7 @@ def _compile(graph: Graph, writer: Writer, *, several: bool, weighted: bool) -> 
 
 def optimizer(made: Optimizer) -> Code:
     """The constructor of the emitted optimizer."""
-    options: dict[str, object] = {}
-    if isinstance(made, Sgd):
-        if made.momentum:
-            options["momentum"] = made.momentum
-        if made.dampening:
-            options["dampening"] = made.dampening
-        if made.nesterov:
-            options["nesterov"] = True
-        name = "SGD"
-    else:
-        assert isinstance(made, Adam)
-        options["betas"] = made.betas
-        options["epsilon"] = made.eps
-        name = "Adam"
-    if made.weight_decay:
-        options["coupled_decay"] = made.weight_decay
-    return call(name, made.lr, **options)
-
-
-def rate(made: Optimizer, schedule: object) -> Code:
-    """The learning rate as an expression of `update` and `updates_per_epoch`."""
-    if isinstance(schedule, Exponential):
-        t = "update // updates_per_epoch" if schedule.every == "epoch" else "update"
-        exponent = f"({t})" if " " in t else t
-        return Code(f"{literal(made.lr)} * {literal(schedule.gamma)} ** {exponent}")
-    assert isinstance(schedule, Constant)
-    return literal(made.lr)
+    # Keras' own `weight_decay` is decoupled.
+    names = {"eps": "epsilon", "weight_decay": "coupled_decay"}
+    name = "SGD" if isinstance(made, Sgd) else "Adam"
+    return call(name, made.lr, **common.optimizer_options(made, names))

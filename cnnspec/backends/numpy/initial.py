@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from cnnspec.backends.torch.initial import TRUNCATION
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph, Node
 from cnnspec.ops import initializer as init
@@ -36,7 +35,7 @@ def spell(param: Param, target: str) -> Code | None:
             gain = {} if made.gain == 1 else {"gain": made.gain}
             return call("orthogonal", array, rng, **gain)
         case init.Scaled() if getattr(made, "truncated", False):
-            return call("truncated_normal", array, rng, std=made.std(*fans) / TRUNCATION)
+            return call("truncated_normal", array, rng, std=made.std(*fans) / init.TRUNCATION)
         case init.TorchDefault():
             limit = made.limit(*fans)
             return call("uniform", array, rng, -limit, limit)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cnnspec.backends.torch.training import rate, values
+from cnnspec.backends import training as common
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
-from cnnspec.training import Adam, CrossEntropy, Loss, Optimizer, Sgd
+from cnnspec.training import CrossEntropy, Loss, Optimizer, Sgd
 
 NAMES = (
     "LOSS_WEIGHTS",
@@ -21,16 +21,9 @@ NAMES = (
 
 def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     """Loss and its gradient, optimizer, learning rate, clipping, and the step made of them."""
-    training = graph.training
-    assert training is not None
-    weighted = any(loss.weight != 1 for loss in training.losses.values())
+    training = common.section(graph)
     writer.blank(2)
-    if weighted:
-        weights = ", ".join(
-            f"{literal(name)}: {literal(loss.weight)}" for name, loss in training.losses.items()
-        )
-        writer.line(f"LOSS_WEIGHTS = {{{weights}}}")
-        writer.blank(2)
+    common.write_loss_weights(writer, training)
     with writer.indented("def loss_sum(outputs, targets):"):
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
         writer.line(f"return {_by_output(graph, 0)}")
@@ -43,15 +36,11 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
         writer.line('"""The optimizer; `train_step` gives it the learning rate."""')
         writer.line(f"return {optimizer(training.optimizer)}")
     writer.blank(2)
-    with writer.indented("def learning_rate(update, updates_per_epoch):"):
-        writer.line('"""Learning rate of an update, which is counted from 0."""')
-        writer.line(f"return {rate(training.optimizer, training.schedule)}")
+    common.write_learning_rate(writer, training)
     writer.blank(2)
-    with writer.indented("def clip(gradients):"):
-        writer.line('"""Gradients as the optimizer gets them: unchanged."""')
-        writer.line("return gradients")
+    common.write_clip(writer)
     writer.blank(2)
-    _train_step(graph, writer, random=random, weighted=weighted)
+    _train_step(graph, writer, random=random)
 
 
 def loss_expression(loss: Loss, output: str, target: str) -> Code:
@@ -61,8 +50,7 @@ def loss_expression(loss: Loss, output: str, target: str) -> Code:
 
 
 def _by_output(graph: Graph, part: int) -> Code:
-    training = graph.training
-    assert training is not None
+    training = common.section(graph)
     entries = []
     for name, loss in training.losses.items():
         key = literal(name)
@@ -75,39 +63,24 @@ def _by_output(graph: Graph, part: int) -> Code:
 
 def optimizer(made: Optimizer) -> Code:
     """The constructor of the kernel library's optimizer."""
-    options: dict[str, object] = {}
-    if isinstance(made, Sgd):
-        if made.momentum:
-            options["momentum"] = made.momentum
-        if made.dampening:
-            options["dampening"] = made.dampening
-        if made.nesterov:
-            options["nesterov"] = True
-        name = "SGD"
-    else:
-        assert isinstance(made, Adam)
-        options["betas"] = made.betas
-        options["eps"] = made.eps
-        name = "Adam"
-    if made.weight_decay:
-        options["weight_decay"] = made.weight_decay
-    return call(name, Code("model"), **options)
+    name = "SGD" if isinstance(made, Sgd) else "Adam"
+    return call(name, Code("model"), **common.optimizer_options(made))
 
 
-def _train_step(graph: Graph, writer: Writer, *, random: bool, weighted: bool) -> None:
+def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
     signature = "model, optimizer, inputs, targets, update, updates_per_epoch"
     with writer.indented(f"def train_step({signature}):"):
         writer.line('"""One update; returns the loss before it."""')
         if random:
             writer.line("model.at(update)")
-        method = "model.logits" if graph.logits() != values(graph) else "model.forward"
-        given = "inputs"
-        if len(graph.inputs) > 1:
-            given = ", ".join(f"inputs[{literal(entry.name)}]" for entry in graph.inputs)
+        method = "model.logits" if common.has_logits(graph) else "model.forward"
+        given = common.given_inputs(graph)
         writer.line(f"outputs, backward = {method}({given}, training=True)")
         writer.line("losses = loss_sum(outputs, targets)")
         writer.line("gradients = loss_gradient(outputs, targets)")
         writer.line("model.zero_gradients()")
+        training = common.section(graph)
+        weighted = common.weighted(training)
         scale = "LOSS_WEIGHTS[name] * gradients[name]" if weighted else "gradients[name]"
         if len(graph.outputs) == 1:
             name = literal(graph.outputs[0].name)
@@ -119,7 +92,4 @@ def _train_step(graph: Graph, writer: Writer, *, random: bool, weighted: bool) -
             )
         writer.line("clip(model.gradients())")
         writer.line("optimizer.step(learning_rate(update, updates_per_epoch))")
-        if weighted:
-            writer.line("return sum(LOSS_WEIGHTS[name] * s / w for name, (s, w) in losses.items())")
-        else:
-            writer.line("return sum(s / w for s, w in losses.values())")
+        writer.line(f"return {common.total_loss(training)}")

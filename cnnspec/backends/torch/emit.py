@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cnnspec.backends import text
-from cnnspec.backends.base import Emitted, Place, Slot, Style
+from cnnspec.backends.base import Emitted, Style
 from cnnspec.backends.library import Library
 from cnnspec.backends.opening import opened
 from cnnspec.backends.torch import initial, training
@@ -51,26 +51,9 @@ def emit(graph: Graph, style: Style) -> Emitted:
     if graph.training is not None:
         training.write(graph, body, random=module.random)
     docstring = f"{graph.name}: {text.summary_line(graph)}."
-    source, ranges = text.assemble(docstring, IMPORTS, helpers, body).finish()
-    lines = {}
-    for node in graph.nodes:
-        count = len(node.inputs)
-        inputs = tuple(ranges[f"{node.id}:{i}"] for i in range(count) if f"{node.id}:{i}" in ranges)
-        lines[node.id] = Place(ranges[node.id], inputs, module.hooked.get(node.id))
-    return Emitted(
-        text=source,
-        backend="torch",
-        entry=entry,
-        slots={
-            name: Slot(name, param.layout, param.layout, param.shape)
-            for name, param in graph.params().items()
-        },
-        lines=lines,
-        inputs=tuple((i.name, i.shape) for i in graph.inputs),
-        outputs=tuple(o.name for o in graph.outputs),
-        logits=bool(text.folded(graph)),
-        trains=graph.training is not None,
-    )
+    writer = text.assemble(docstring, IMPORTS, helpers, body)
+    slots = text.canonical_slots(graph)
+    return text.emitted(graph, "torch", entry, writer, slots, module.hooked)
 
 
 class _Module:

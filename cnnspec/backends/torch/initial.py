@@ -15,9 +15,6 @@ from cnnspec.ops.dense import Dense
 from cnnspec.ops.norm import BatchNorm
 from cnnspec.ops.rbf import Rbf
 
-TRUNCATION = 0.87962566103423978
-"""Standard deviation of a standard normal cut at two standard deviations."""
-
 
 def spell(param: Param, target: str) -> Code | None:
     """The statement that sets `target`; a matrix or kernel has fans that torch sees as well."""
@@ -52,7 +49,7 @@ def _truncated(target: str, std: float, mean: float = 0.0) -> Code:
 def _scaled(made: init.Scaled, param: Param, target: str) -> Code:
     fans = (param.fan_in, param.fan_out)
     if getattr(made, "truncated", False):
-        return _truncated(target, made.std(*fans) / TRUNCATION)
+        return _truncated(target, made.std(*fans) / init.TRUNCATION)
     normal = isinstance(made, (init.HeNormal, init.GlorotNormal, init.LecunNormal))
     if len(param.shape) < 2:  # torch cannot see the fans of a vector
         if normal:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from cnnspec.backends import training as common
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
-from cnnspec.training import Adam, Constant, CrossEntropy, Exponential, Loss, Optimizer, Sgd
+from cnnspec.training import CrossEntropy, Loss, Optimizer, Sgd
 
 NAMES = (
     "LOSS_WEIGHTS",
@@ -19,31 +20,20 @@ NAMES = (
 
 def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     """Loss, optimizer, learning rate, clipping and the step that is made of them."""
-    training = graph.training
-    assert training is not None
-    weighted = any(loss.weight != 1 for loss in training.losses.values())
+    training = common.section(graph)
     writer.blank(2)
-    if weighted:
-        weights = ", ".join(
-            f"{literal(name)}: {literal(loss.weight)}" for name, loss in training.losses.items()
-        )
-        writer.line(f"LOSS_WEIGHTS = {{{weights}}}")
-        writer.blank(2)
+    common.write_loss_weights(writer, training)
     _loss_sum(graph, writer)
     writer.blank(2)
     with writer.indented("def make_optimizer(model):"):
         writer.line('"""The optimizer; `train_step` sets its learning rate before each update."""')
         writer.line(f"return {optimizer(training.optimizer)}")
     writer.blank(2)
-    with writer.indented("def learning_rate(update, updates_per_epoch):"):
-        writer.line('"""Learning rate of an update, which is counted from 0."""')
-        writer.line(f"return {rate(training.optimizer, training.schedule)}")
+    common.write_learning_rate(writer, training)
     writer.blank(2)
-    with writer.indented("def clip(gradients):"):
-        writer.line('"""Gradients as the optimizer gets them: unchanged."""')
-        writer.line("return gradients")
+    common.write_clip(writer)
     writer.blank(2)
-    _train_step(graph, writer, random=random, weighted=weighted)
+    _train_step(graph, writer, random=random)
 
 
 def loss_expression(loss: Loss, output: str, target: str) -> tuple[Code, Code]:
@@ -56,8 +46,7 @@ def loss_expression(loss: Loss, output: str, target: str) -> tuple[Code, Code]:
 
 
 def _loss_sum(graph: Graph, writer: Writer) -> None:
-    training = graph.training
-    assert training is not None
+    training = common.section(graph)
     with writer.indented("def loss_sum(outputs, targets):"):
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
         if len(training.losses) == 1:
@@ -75,36 +64,12 @@ def _loss_sum(graph: Graph, writer: Writer) -> None:
 
 def optimizer(made: Optimizer) -> Code:
     """The constructor of torch's own optimizer, whose formulas are the spec's."""
-    options: dict[str, object] = {"lr": made.lr}
-    if isinstance(made, Sgd):
-        if made.momentum:
-            options["momentum"] = made.momentum
-        if made.dampening:
-            options["dampening"] = made.dampening
-        if made.nesterov:
-            options["nesterov"] = True
-        name = "torch.optim.SGD"
-    else:
-        assert isinstance(made, Adam)
-        options["betas"] = made.betas
-        options["eps"] = made.eps
-        name = "torch.optim.Adam"
-    if made.weight_decay:
-        options["weight_decay"] = made.weight_decay
-    return call(name, Code("model.parameters()"), **options)
+    name = "torch.optim.SGD" if isinstance(made, Sgd) else "torch.optim.Adam"
+    options = common.optimizer_options(made)
+    return call(name, Code("model.parameters()"), lr=made.lr, **options)
 
 
-def rate(made: Optimizer, schedule: object) -> Code:
-    """The learning rate as an expression of `update` and `updates_per_epoch`."""
-    if isinstance(schedule, Exponential):
-        t = "update // updates_per_epoch" if schedule.every == "epoch" else "update"
-        exponent = f"({t})" if " " in t else t
-        return Code(f"{literal(made.lr)} * {literal(schedule.gamma)} ** {exponent}")
-    assert isinstance(schedule, Constant)
-    return literal(made.lr)
-
-
-def _train_step(graph: Graph, writer: Writer, *, random: bool, weighted: bool) -> None:
+def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
     signature = "model, optimizer, inputs, targets, update, updates_per_epoch"
     with writer.indented(f"def train_step({signature}):"):
         writer.line('"""One update; returns the loss before it."""')
@@ -114,21 +79,10 @@ def _train_step(graph: Graph, writer: Writer, *, random: bool, weighted: bool) -
         with writer.indented("for group in optimizer.param_groups:"):
             writer.line('group["lr"] = learning_rate(update, updates_per_epoch)')
         writer.line("optimizer.zero_grad()")
-        method = "model.logits" if graph.logits() != values(graph) else "model"
-        given = "inputs"
-        if len(graph.inputs) > 1:
-            given = ", ".join(f"inputs[{literal(entry.name)}]" for entry in graph.inputs)
-        writer.line(f"losses = loss_sum({method}({given}), targets)")
-        if weighted:
-            writer.line("loss = sum(LOSS_WEIGHTS[name] * s / w for name, (s, w) in losses.items())")
-        else:
-            writer.line("loss = sum(s / w for s, w in losses.values())")
+        method = "model.logits" if common.has_logits(graph) else "model"
+        writer.line(f"losses = loss_sum({method}({common.given_inputs(graph)}), targets)")
+        writer.line(f"loss = {common.total_loss(common.section(graph))}")
         writer.line("loss.backward()")
         writer.line("clip([p.grad for p in model.parameters() if p.grad is not None])")
         writer.line("optimizer.step()")
         writer.line("return loss.item()")
-
-
-def values(graph: Graph) -> dict[str, object]:
-    """Output name -> value, without any folding."""
-    return {o.name: o.value for o in graph.outputs}
