@@ -105,11 +105,12 @@ class Adam(keras.optimizers.Optimizer):
         first, second = self.first[index], self.second[index]
         b1, b2 = self.betas
         t = ops.cast(self.iterations + 1, variable.dtype)
-        self.assign(first, b1 * first + (1 - b1) * gradient)
-        self.assign(second, b2 * second + (1 - b2) * ops.square(gradient))
-        rate = ops.cast(learning_rate, variable.dtype) / (1 - b1**t)
-        root = ops.sqrt(second) / ops.sqrt(1 - b2**t)
-        self.assign_sub(variable, rate * first / (root + self.epsilon))
+        self.assign_add(first, (1 - b1) * (gradient - first))
+        self.assign_add(second, (1 - b2) * (ops.square(gradient) - second))
+        # The correction of the root goes to rate and epsilon, which are scalars.
+        root = ops.sqrt(1 - b2**t)
+        rate = ops.cast(learning_rate, variable.dtype) * root / (1 - b1**t)
+        self.assign_sub(variable, rate * first / (ops.sqrt(second) + self.epsilon * root))
 
     def get_config(self):
         """The constructor's arguments."""
