@@ -586,3 +586,25 @@ def test_an_op_without_a_spelling_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert diagnostic.code == "unsupported-op"
     assert diagnostic.primary is not None
     assert (diagnostic.primary.span.line, diagnostic.primary.span.column) == (10, 5)
+
+
+def test_a_missing_spec_is_in_the_report_and_the_others_stand(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SPEC)
+    said: list[str] = []
+    status = command(
+        [str(tmp_path / "nowhere.yaml"), str(tmp_path / "small.yaml")],
+        backends=("numpy", "torch"),
+        form="json",
+        dtype="float64",
+        seed=None,
+        steps=1,
+        inputs=None,
+        save=None,
+        sources=(),
+        in_process=True,
+        out=said.append,
+    )
+    document = json.loads(said[0])
+    assert status == 2
+    assert document["status"] == "environment"
+    assert [spec["status"] for spec in document["specs"]] == ["environment", "agree"]

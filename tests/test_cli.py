@@ -464,14 +464,13 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "inputs": None,
         "save": None,
         "sources": (),
-        "jobs": 1,
         "in_process": False,
         "force": False,
         "color": False,
     }
     options = (
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
-        "--save out --source torch=a.py:Net --source keras=dir=x/b.py --jobs 2 --in-process --force"
+        "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
@@ -485,7 +484,6 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "inputs": "i.npz",
         "save": "out",
         "sources": (("torch", "a.py", "Net"), ("keras", "dir=x/b.py", None)),
-        "jobs": 2,
         "in_process": True,
         "force": True,
         "color": False,

@@ -52,8 +52,10 @@ def write_clip(writer: Writer) -> None:
 def rate(made: Optimizer, schedule: Schedule) -> Code:
     """The learning rate as an expression of `update` and `updates_per_epoch`."""
     if isinstance(schedule, Exponential):
-        t = "(update // updates_per_epoch)" if schedule.every == "epoch" else "update"
-        return Code(f"{literal(made.lr)} * {literal(schedule.gamma)} ** {t}")
+        # Spaces around the power as formatters want them: none between two simple operands.
+        epochs = schedule.every == "epoch"
+        power = " ** (update // updates_per_epoch)" if epochs else "**update"
+        return Code(f"{literal(made.lr)} * {literal(schedule.gamma)}{power}")
     assert isinstance(schedule, Constant)
     return literal(made.lr)
 

@@ -38,7 +38,6 @@ def command(
     inputs: str | None,
     save: str | None,
     sources: Sequence[tuple[str, str, str | None]],
-    jobs: int = 1,
     in_process: bool = False,
     force: bool = False,
     out: Say = print,
@@ -71,19 +70,19 @@ def command(
                 graph = build(read_spec(read(spec))).graph
                 given = None if inputs is None else read_inputs(inputs, graph)
                 one = check_graph(graph, spec, _with_inputs(options, given), made)
-            except SetupError:
-                raise
             except UserError as fault:
+                if isinstance(fault, SetupError) and form == "text" and len(specs) == 1:
+                    raise  # there is no report to be part of
                 one = SpecReport(spec, status_of(fault), diagnostics=list(fault.diagnostics))
             report.specs.append(one)
             _remember(one, spans, graph if one.first_difference is not None else None)
-            if form == "text":
-                # One spec after the other: a long list shows what it is doing.
-                out(to_text(Report([one]), color=color, spans=spans) + "\n")
             if save is not None and one.saved:
                 _save(Path(save), one.saved, force=force)
                 if form == "text":
                     say(f"wrote {save}")
+            if form == "text":
+                # One spec after the other: a long list shows what it is doing.
+                out(to_text(Report([one]), color=color, spans=spans) + "\n")
             if one.status == "engine_failed" and len(specs) > 1:
                 for engine in made.values():
                     engine.revive()

@@ -67,9 +67,6 @@ def check(
             show_default=False,
         ),
     ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Processes at a time.")
-    ] = 1,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
     ] = False,
@@ -104,7 +101,6 @@ def check(
         inputs=inputs,
         save=save,
         sources=tuple(_source(text) for text in source or ()),
-        jobs=jobs,
         in_process=in_process,
         force=force,
         out=out,
