@@ -36,7 +36,7 @@ def initial_weights(graph: Graph, *, seed: int | None = None) -> dict[str, Float
     Raises:
         SetupError: they would not fit into this machine's memory.
     """
-    memory.require(memory.weights_bytes(graph), "the weights")
+    memory.require(memory.drawing_bytes(graph), "drawing the weights")
     seed = graph.seed if seed is None else seed
     return {name: draw(name, param, seed) for name, param in graph.params().items()}
 

@@ -608,3 +608,12 @@ def test_a_missing_spec_is_in_the_report_and_the_others_stand(tmp_path: Path) ->
     assert status == 2
     assert document["status"] == "environment"
     assert [spec["status"] for spec in document["specs"]] == ["environment", "agree"]
+
+
+def test_what_does_not_fit_into_memory_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnspec import memory
+
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    found = only(check(graph_of(), backends=("numpy", "torch"), in_process=True))
+    assert found.status == "environment"
+    assert found.diagnostics[0].code == "not-enough-memory"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
 from cnnspec.backends.base import Trace
 from cnnspec.check import bounds, margin, modes, samples, single, stepping, verdict
@@ -73,6 +74,7 @@ class Checker:
 
     def run(self) -> None:
         """All of it, in order."""
+        self._require_memory()
         self._open()
         self.weights = samples.weights(self.graph, self.seed)
         self.reference.assign(self.weights)
@@ -98,6 +100,16 @@ class Checker:
         for name, by_dtype in self.sessions.items():
             if name not in self.failed:
                 self._ask({f"{name} {d}": s.call_close() for d, s in by_dtype.items()})
+
+    def _require_memory(self) -> None:
+        """Refuse what would not fit, before anything is allocated."""
+        given = self.options.inputs
+        batch = samples.batch_size(self.graph)
+        if given is not None:
+            batch = len(next(iter(given.values())))
+        one = memory.session_bytes(self.graph, batch)
+        # The reference has a tapped copy, the answers and their bounds beside its own.
+        memory.require((2 + len(self.options.backends)) * one, f"checking `{self.graph.name}`")
 
     def _open(self) -> None:
         style = Style(random="counter")

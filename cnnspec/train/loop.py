@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnspec import backends
+from cnnspec import backends, memory
 from cnnspec import data as sources
 from cnnspec.backends.base import At, Backend, Dtype, Session, Style
 from cnnspec.data import Dataset, order
@@ -91,6 +91,9 @@ def train(
     graph = dataclasses.replace(graph, seed=seed)
     chosen = backends.get(backend) if isinstance(backend, str) else backend
     emitted = chosen.emit(graph, Style(random="counter"))
+    size = 8 if dtype == "float64" else 4
+    needed = memory.session_bytes(graph, section.batch, size)
+    memory.require(needed, f"a training step of `{graph.name}`")
     weights: Mapping[str, Array] = initial_weights(graph)
     session = chosen.open(emitted, dtype=dtype, device=device, eager=False)
     history: list[Epoch] = []
