@@ -419,7 +419,7 @@ class _Builder:
                 "bias-before-norm",
                 layer.fields,
                 f"the bias of `{id}` has no effect: the batch norm behind it takes it away",
-                help="`bias: false`" if "bias" in type(layer.op).model_fields else "",  # type: ignore[union-attr]
+                help="`bias: false`" if layer.op and "bias" in layer.op.fields() else "",
                 key=True,
                 severity="warning",
             )

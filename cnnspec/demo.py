@@ -200,7 +200,7 @@ def _cnnspec(*arguments: str) -> None:
     # One thread each: so small a network gains nothing from more, and with other processes about
     # threads that wait for each other take many times as long.
     threads = {name: os.environ.get(name, "1") for name in THREADS}
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - this very program
         [sys.executable, "-m", "cnnspec", *arguments],
         check=False,
         env={**os.environ, **threads},

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def fit(
     entries = {}
     for name, value in weights.items():
         array = np.asarray(value)
-        entries[name] = _Entry(_code(array.dtype), array.shape, lambda array=array: array)  # type: ignore[misc]
+        entries[name] = _Entry(_code(array.dtype), array.shape, partial(_same, array))
     return _checked(entries, graph, what)
 
 
@@ -107,6 +108,10 @@ def write_weights(
 
 
 # --- reading ---------------------------------------------------------------------------------
+
+
+def _same(array: Array) -> Array:
+    return array
 
 
 def _entries(name: str) -> dict[str, _Entry]:

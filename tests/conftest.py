@@ -41,7 +41,7 @@ class _TorchFirst(importlib.abc.MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if fullname == "tensorflow" and "torch" not in sys.modules:
-            import torch  # noqa: F401
+            import torch  # noqa: F401 - for its being imported
         return None
 
 

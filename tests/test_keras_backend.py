@@ -682,5 +682,5 @@ def test_copies(lenet: Graph) -> None:
     session.assign(weights_of(lenet, rng))
     inputs = {"input": rng.standard_normal((4, 2, 8, 7))}
     expected = session.forward(inputs)
-    for other in (copy.deepcopy(session.model), pickle.loads(pickle.dumps(session.model))):  # noqa: S301
+    for other in (copy.deepcopy(session.model), pickle.loads(pickle.dumps(session.model))):  # noqa: S301 - made a moment ago
         assert _differs(session, other, inputs, expected) == 0

@@ -92,7 +92,7 @@ def test_torch(spec: str, place: Path) -> None:
     same(wanted, torch_outputs(file, loaded))
 
     same(wanted, torch_outputs(file, copy.deepcopy(model)))
-    same(wanted, torch_outputs(file, pickle.loads(pickle.dumps(model))))  # noqa: S301
+    same(wanted, torch_outputs(file, pickle.loads(pickle.dumps(model))))  # noqa: S301 - made a moment ago
     torch.save(model, place / "model.pt")
     same(wanted, torch_outputs(file, torch.load(place / "model.pt", weights_only=False)))
 
@@ -154,7 +154,7 @@ def test_numpy(spec: str, place: Path) -> None:
     wanted = numpy_outputs(file, model)
     assert {v.dtype for v in wanted.values()} == {np.dtype(np.float64)}
 
-    same(wanted, numpy_outputs(file, pickle.loads(pickle.dumps(model))))  # noqa: S301
+    same(wanted, numpy_outputs(file, pickle.loads(pickle.dumps(model))))  # noqa: S301 - made a moment ago
     other = copy.deepcopy(model)
     same(wanted, numpy_outputs(file, other))
     for array in other.parameters().values():

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from cnnspec.backends.base import Place
+from cnnspec.backends.base import Place, Range
 from cnnspec.diagnostics import DataError, Diagnostic
 
 TAP, FEED = "__tap__", "__feed__"
@@ -66,17 +66,8 @@ def audit(text: str) -> ast.Module:
     """
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [node.module or ""]
-            if node.level:
-                raise AuditError(f"line {node.lineno}: relative import")
-        else:
-            modules = []
-        for module in modules:
-            if module not in ALLOWED_IMPORTS:
-                raise AuditError(f"line {node.lineno}: import of {module}")  # type: ignore[attr-defined]
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            _audit_import(node)
         if isinstance(node, ast.Attribute) and _dunder(node.attr) and node.attr != "__init__":
             raise AuditError(f"line {node.lineno}: attribute {node.attr}")
         if isinstance(node, ast.Name):
@@ -93,66 +84,63 @@ def audit(text: str) -> ast.Module:
     return tree
 
 
+def _audit_import(node: ast.Import | ast.ImportFrom) -> None:
+    if isinstance(node, ast.Import):
+        modules = [alias.name for alias in node.names]
+    else:
+        modules = [node.module or ""]
+        if node.level:
+            raise AuditError(f"line {node.lineno}: relative import")
+    for module in modules:
+        if module not in ALLOWED_IMPORTS:
+            raise AuditError(f"line {node.lineno}: import of {module}")
+
+
 def _dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
 def instrument(tree: ast.Module, places: Mapping[str, Place]) -> ast.Module:
     """A tree with every node's expression, and its inputs, wrapped in taps."""
-    wraps: dict[tuple[int, int, int, int], list[tuple[str, ...]]] = {}
+    wraps: dict[Range, list[tuple[str, str, int | None]]] = {}
     for name, place in places.items():
         if place.module is not None:
             continue
         for index, part in enumerate(place.inputs):
-            key = (part.line, part.column, part.end_line, part.end_column)
-            wraps.setdefault(key, []).append((FEED, name, str(index)))
-        part = place.range
-        key = (part.line, part.column, part.end_line, part.end_column)
+            wraps.setdefault(part, []).append((FEED, name, index))
         # The expression is tapped inside whatever feeds it to a reader in the same range.
-        wraps.setdefault(key, []).insert(0, (TAP, name))
-    done = _Wrap(wraps).visit(tree)
-    missing = [key for key in wraps if key not in done.found]
+        wraps.setdefault(place.range, []).insert(0, (TAP, name, None))
+    taps = _Taps(wraps)
+    made: ast.Module = taps.visit(tree)
+    missing = sorted(set(wraps) - taps.found)
     if missing:
         raise AssertionError(f"no expression at {missing}")
-    return ast.fix_missing_locations(done.tree)
+    return ast.fix_missing_locations(made)
 
 
-class _Wrapped:
-    def __init__(self, tree: ast.Module, found: set[tuple[int, int, int, int]]) -> None:
-        self.tree = tree
-        self.found = found
+class _Taps(ast.NodeTransformer):
+    """Wraps the expressions at these ranges in calls."""
 
-
-class _Wrap:
-    def __init__(self, wraps: Mapping[tuple[int, int, int, int], list[tuple[str, ...]]]) -> None:
+    def __init__(self, wraps: Mapping[Range, list[tuple[str, str, int | None]]]) -> None:
         self.wraps = wraps
-        self.found: set[tuple[int, int, int, int]] = set()
+        self.found: set[Range] = set()
 
-    def visit(self, tree: ast.Module) -> _Wrapped:
-        outer = self
-
-        class Transformer(ast.NodeTransformer):
-            def generic_visit(self, node: ast.AST) -> ast.AST:
-                changed = super().generic_visit(node)
-                if not isinstance(node, ast.expr):
-                    return changed
-                assert isinstance(changed, ast.expr)
-                key = (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
-                if key in outer.found or key not in outer.wraps:
-                    return changed
-                outer.found.add(key)  # type: ignore[arg-type]
-                for function, *arguments in outer.wraps[key]:  # type: ignore[index]
-                    constants = [
-                        ast.Constant(int(a) if a.isdigit() and i else a)
-                        for i, a in enumerate(arguments)
-                    ]
-                    name = ast.Name(function, ast.Load())
-                    wrapped = ast.Call(name, [*constants, changed], [])
-                    changed = ast.copy_location(wrapped, node)
-                return changed
-
-        made = Transformer().visit(tree)
-        return _Wrapped(made, self.found)
+    def visit(self, node: ast.AST) -> Any:
+        """Wrap from the inside out."""
+        changed: Any = self.generic_visit(node)
+        if not isinstance(node, ast.expr):
+            return changed
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        place = Range(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+        if place in self.found:
+            return changed
+        for function, name, index in self.wraps.get(place, ()):
+            self.found.add(place)
+            constants = [ast.Constant(v) for v in (name, index) if v is not None]
+            call = ast.Call(ast.Name(function, ast.Load()), [*constants, changed], [])
+            changed = ast.copy_location(call, node)
+        return changed
 
 
 def remove_taps(tree: ast.Module) -> ast.Module:

@@ -119,8 +119,8 @@ class Child:
         timer = threading.Timer(self.timeout, expire)
         timer.start()
         try:
-            send(self._process.stdin, (command, arguments))  # type: ignore[arg-type]
-            kind, value = receive(self._process.stdout)  # type: ignore[arg-type]
+            send(self._process.stdin, (command, arguments))
+            kind, value = receive(self._process.stdout)
         except (EOFError, BrokenPipeError, OSError, ValueError):
             if expired.is_set():
                 message = f"no answer in {self.timeout:g} s; it has been stopped"

@@ -7,6 +7,7 @@ so that those which only read a spec start fast.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; by default those of the process.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # a test or notebook may have put something else there
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):  # a notebook may have put something else there
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(None if arguments is None else list(arguments), prog_name="cnnspec")
     except UserError as error:

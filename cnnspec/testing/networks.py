@@ -184,7 +184,8 @@ class _Network:
         """An op for a value of this shape; the more fields it has, the more there is to try."""
         ops = [op for op in _ops(several=False) if _fits_rank(op, shape)]
         weighted = [op for op in ops for _ in range(1 + len(op.model_fields) // 2)]
-        return self.draw(st.sampled_from(weighted))  # type: ignore[no-any-return]
+        drawn: type[Op] = self.draw(st.sampled_from(weighted))
+        return drawn
 
     def _join(self, op: type[Op], source: _Known) -> bool:
         fitting = [v for v in self.values if v is not source and _accepts(op, source, v)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnspec.train.metrics import Epoch
 
@@ -47,7 +47,7 @@ class Terminal(Lines):
     def __init__(self, out: Callable[[str], None]) -> None:
         super().__init__(out)
         self._bar: RichProgress | None = None
-        self._task: object = None
+        self._task: Any = None  # what rich calls a task id
 
     def begin(self, epoch: int, epochs: int, batches: int) -> None:
         """Show a bar."""
@@ -79,8 +79,8 @@ class Terminal(Lines):
 
     def advance(self, loss: float) -> None:
         """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, advance=1, loss=f"loss {loss:.4g}")  # type: ignore[arg-type]
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, advance=1, loss=f"loss {loss:.4g}")
 
     def end(self, epoch: Epoch, epochs: int, rate: float) -> None:
         """Take the bar away and print the metrics."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -468,8 +468,13 @@ class _Tapped:
         tree = instrument(audit(emitted.text), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
         self.recorder = _Recorder()
-        tap: Callable[[str, Any], Any] = lambda node, x: Tap(self.recorder, node)(x)  # noqa: E731
-        feed: Callable[[str, int, Any], Any] = lambda node, i, x: Feed(self.recorder, node, i)(x)  # noqa: E731
+
+        def tap(node: str, x: Any) -> Any:
+            return Tap(self.recorder, node)(x)
+
+        def feed(node: str, index: int, x: Any) -> Any:
+            return Feed(self.recorder, node, index)(x)
+
         self.module = self.program.run(**{TAP: tap, FEED: feed})
         self.model: Any = getattr(self.module, emitted.entry)()
 

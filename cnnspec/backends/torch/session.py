@@ -389,7 +389,7 @@ class TorchSession:
         else:
             found.own = {
                 node: tuple(_gradient(leaf) for leaf in given)
-                for node, given in tapped.feed.items()  # type: ignore[union-attr]
+                for node, given in (tapped.feed or {}).items()
             }
         return found
 
