@@ -617,3 +617,27 @@ def test_what_does_not_fit_into_memory_is_refused_first(monkeypatch: pytest.Monk
     found = only(check(graph_of(), backends=("numpy", "torch"), in_process=True))
     assert found.status == "environment"
     assert found.diagnostics[0].code == "not-enough-memory"
+
+
+REFLECT = """\
+cnnspec: 1
+input: [6, 5, 2]
+layers: [tanh, {conv: {filters: 1, kernel: 1, padding: [3, 1], padding_mode: reflect}}, tanh, tanh]
+"""
+SHARED_IN_BRANCHES = """\
+cnnspec: 1
+input: {left: [2, 3], right: [2, 3]}
+layers:
+  - batch_norm: {name: first, from: left}
+  - tanh: {from: right}
+  - batch_norm: {name: second, from: right, share: first}
+  - tanh: {name: third, from: left}
+  - batch_norm: {name: fourth, from: third, share: first}
+outputs: {a: first, b: tanh1, c: second, d: fourth}
+"""
+
+
+@pytest.mark.parametrize("text", [REFLECT, SHARED_IN_BRANCHES], ids=["reflect", "shared"])
+def test_what_random_networks_have_found(text: str) -> None:
+    report = check(graph_of(text), backends=("numpy", "torch", "keras"), in_process=True)
+    assert report, only(report).first_difference

@@ -95,6 +95,17 @@ class Conv(Op):
         """Strided "same" resolves to pads that fit one input size only."""
         return strided_same(self.padding, self.window(shape))
 
+    def _copies(self, shape: Shape) -> int:
+        """How often padding may repeat one element of the input."""
+        pads = self.window(shape).pads
+        match self.padding_mode:
+            case "zeros":
+                return 1
+            case "replicate":  # the element at the edge
+                return math.prod(1 + max(pair) for pair in pads)
+            case _:  # once inside, and once more on each side
+                return math.prod(1 + sum(side > 0 for side in pair) for pair in pads)
+
     def macs(self, inputs: tuple[Shape, ...], output: Shape) -> int:
         """One for each output element, channel of its group and tap of the kernel."""
         (shape,) = inputs
@@ -108,7 +119,7 @@ class Conv(Op):
         positions = batch * math.prod(spatial(output))
         return Lengths(
             output=shape[0] // self.groups * taps + 1,
-            input=self.filters // self.groups * taps,
+            input=self.filters // self.groups * taps * self._copies(shape),
             params={"weight": positions, "bias": positions},
         )
 

@@ -12,7 +12,7 @@ from cnnspec.backends.keras.cells.conv import depthwise
 from cnnspec.backends.library import Definition, Library, names_in
 from cnnspec.backends.variables import Item, Names, plan
 from cnnspec.backends.writer import INDENT, WIDTH, Code, Writer, call, literal, mark, unmarked
-from cnnspec.graph import Graph, Node
+from cnnspec.graph import Graph, Node, Value
 from cnnspec.ops.base import Op, Param, Shape, show
 from cnnspec.ops.conv import Conv
 from cnnspec.ops.norm import BatchNorm
@@ -125,7 +125,10 @@ class _Statement(Item):
 
 
 def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -> None:
-    body = [_Statement(node, node.inputs, node) for node in graph.nodes]
+    before = _earlier_uses(graph)
+    body = [
+        _Statement(node, (*node.inputs, *before.get(node.id, ())), node) for node in graph.nodes
+    ]
     names = Names({*IMPORTS, *FROM_KERAS, *helpers.names, *training.NAMES, *FUNCTIONS})
     outputs = {o.name: o.value for o in graph.outputs}
     # The inputs are read again by the last line.
@@ -151,6 +154,9 @@ def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -
             if node.weights_id in objects:
                 layer = Code(objects[node.weights_id])
             fed = [mark(f"{node.id}:{index}", read) for index, read in enumerate(reads)]
+            for value in before.get(node.id, ()):
+                after = call("After", name=f"{node.id}.after")
+                fed[0] = Code(f"{after}([{fed[0]}, {local[value]}])")
             if spelling.call is None:
                 made = Code(f"{layer}({', '.join(fed)})")
             else:
@@ -160,6 +166,39 @@ def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -
         results = _structure({name: local[value] for name, value in outputs.items()})
         made = call("keras.Model", sources, results, name=graph.name)
         writer.line(f"return {made}")
+
+
+def _earlier_uses(graph: Graph) -> dict[str, tuple[Value, ...]]:
+    """For a later use of shared statistics, the use before it, where no wire says so.
+
+    Keras runs a functional model by depth and not in the order of its text, and running
+    statistics that are shared move with each use in order.
+    """
+    last: dict[str, Node[Op]] = {}
+    found: dict[str, tuple[Value, ...]] = {}
+    shared = {node.weights_id for node in graph.nodes if node.owner is not None}
+    for node in graph.nodes:
+        if node.weights_id not in shared or not any(param.statistic for param in node.params):
+            continue
+        previous = last.get(node.weights_id)
+        if previous is not None and not _reaches(previous, node):
+            found[node.id] = (previous,)
+        last[node.weights_id] = node
+    return found
+
+
+def _reaches(source: Value, target: Node[Op]) -> bool:
+    """Whether one value goes into another, however many layers lie between."""
+    queue: list[Value] = list(target.inputs)
+    seen: set[str] = set()
+    while queue:
+        value = queue.pop()
+        if value is source:
+            return True
+        if isinstance(value, Node) and value.id not in seen:
+            seen.add(value.id)
+            queue.extend(value.inputs)
+    return False
 
 
 def _structure(values: dict[str, str]) -> Code:

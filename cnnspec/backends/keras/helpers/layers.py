@@ -37,6 +37,19 @@ class BatchNorm(layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class After(layers.Layer):
+    """The first of two values, computed after the second: shared statistics move in that order."""
+
+    def call(self, pair: Any) -> Any:
+        """Unchanged."""
+        return pair[0]
+
+    def compute_output_shape(self, shapes: Any) -> Any:
+        """The first one's."""
+        return shapes[0]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class Rbf(layers.Layer):
     """Squared distance of the input to each of its centres."""
 
