@@ -29,7 +29,10 @@ def judge(checker: Checker) -> None:
         stepped = 1 if found.quantity == "step" else 0
         single = 0 if found.dtype == "float64" else 1
         place = order.get(found.node, len(order))
-        return (single, isolated + stepped, place, rank.get(found.quantity, 3))
+        first_wrong = rank.get(found.quantity, 3)
+        if isolated:  # end to end everything behind a fault is wrong, gradients in front of it too
+            place, first_wrong = first_wrong, place
+        return (single, isolated + stepped, place, first_wrong)
 
     first = min(wrong, key=key)
     if first.mode == "end_to_end" and first.quantity != "step":

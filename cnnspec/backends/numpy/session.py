@@ -246,8 +246,28 @@ class NumpySession:
         return [(path, layer) for path, layer in self.model.layers() if hasattr(layer, "p")]
 
     def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
-        """Nothing: a NumPy file has no modules that could be watched from outside."""
-        return {}
+        """The output of every layer that holds something, by its path; the first where two."""
+        found: dict[str, Array] = {}
+        before = self.weights()
+
+        def watched(path: str, forward: Callable[..., Pair]) -> Callable[..., Pair]:
+            def remember(x: Array, training: bool = False) -> Pair:
+                pair = forward(x, training)
+                found.setdefault(path, pair[0])
+                return pair
+
+            return remember
+
+        layers = self.model.layers()
+        for path, layer in layers:
+            layer.forward = watched(path, layer.forward)
+        try:
+            self.forward(inputs, training=training)
+        finally:
+            for _, layer in layers:
+                del layer.forward
+            self.model.load_state(before)
+        return found
 
     # --- trace ---------------------------------------------------------------------------------
 
