@@ -146,7 +146,7 @@ def build(
     chosen = _backend(backend)
     emitted = emit(graph, chosen, reproducible=reproducible)
     values = initial_weights(graph) if weights is None else _weights(weights, graph)
-    session: Any = chosen.open(emitted, dtype=dtype, device=device)  # its model has no one type
+    session = chosen.open(emitted, dtype=dtype, device=device)
     session.assign(values)
     return session.model
 

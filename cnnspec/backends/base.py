@@ -179,7 +179,13 @@ class Evaluation:
 
 
 class Session(Protocol):
-    """A live model made of emitted text; NumPy in and out, canonical names and layouts."""
+    """A live model made of emitted text; NumPy in and out, canonical names and layouts.
+
+    Attributes:
+        model: the framework's own object, an `nn.Module`, a `keras.Model` or the NumPy class.
+    """
+
+    model: Any
 
     def weights(self) -> dict[str, Array]:
         """Copies of every parameter and running statistic, by canonical name."""
