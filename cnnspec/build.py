@@ -401,6 +401,10 @@ class _Builder:
             others = ", ".join(f"{p.name} {show(p.shape)}" for p in target.params)
             message = f"{quoted(name)} has {others}, and this layer needs {own}"
             self._cannot_share(path, message, other)
+        elif target.op.one_rank and len(target.shape) != len(inferred.shape):
+            message = f"`{target.op.key}` serves inputs of one number of axes, and these are "
+            message += f"{show(target.shape)} and {show(inferred.shape)}"
+            self._cannot_share(path, message, other)
         else:
             return target if target.owner is None else target.owner
         return None

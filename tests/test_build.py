@@ -189,6 +189,10 @@ def test_specs_are_valid(path: Path) -> None:
         (spec("relu", "relu: {share: @@relu1}"), "cannot-share"),
         (spec("relu: {share: @@input}"), "cannot-share"),
         (spec(CONV, "conv: {filters: 4, kernel: 1, share: @@conv1}"), "cannot-share"),
+        (
+            spec("global_avg_pool", "batch_norm: {name: a}", "flatten", "batch_norm: {share: @@a}"),
+            "cannot-share",
+        ),
         (spec(CONV, "conv: {filters: 4, kernel: 3, share: @@conv1}"), "cannot-share"),
         (spec("prelu", "sequence: {@@share: prelu1, layers: [relu]}"), "cannot-share"),
         (spec("prelu", "sequence: {layers: [{prelu: {@@share: prelu1}}]}"), "cannot-share"),

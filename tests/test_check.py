@@ -637,7 +637,24 @@ outputs: {a: first, b: tanh1, c: second, d: fourth}
 """
 
 
-@pytest.mark.parametrize("text", [REFLECT, SHARED_IN_BRANCHES], ids=["reflect", "shared"])
+LONG_SUM = """\
+cnnspec: 1
+input: [4, 6, 3, 3]
+layers:
+  - leaky_relu
+  - conv: {filters: 1, kernel: 1, padding: 2, weight_init: zeros}
+  - prelu
+  - batch_norm: {name: norm, bias_init: he_normal}
+  - tanh: {name: first}
+  - prelu: {from: leaky_relu1}
+  - tanh: {name: second}
+outputs: {first: first, second: second}
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [REFLECT, SHARED_IN_BRANCHES, LONG_SUM], ids=["reflect", "shared", "long_sum"]
+)
 def test_what_random_networks_have_found(text: str) -> None:
     report = check(graph_of(text), backends=("numpy", "torch", "keras"), in_process=True)
     assert report, only(report).first_difference

@@ -329,10 +329,12 @@ def steps(
         for spread, (loss, found) in zip(spreads, other, strict=True):
             spread.add({**found, "": np.asarray(loss)})
     made = StepBounds([], [])
+    terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
+    summed = STATISTIC_ROUNDING + 16 * math.sqrt(terms)
     before = dict(weights)
     rounded = {name: np.zeros(np.shape(value)) for name, value in before.items()}
     for spread, (loss, after) in zip(spreads, answer, strict=True):
-        made.losses.append(float(spread.coefficient("", step)) + STATISTIC_ROUNDING * abs(loss))
+        made.losses.append(float(spread.coefficient("", step)) + summed * abs(loss))
         limits = {}
         for name, value in after.items():
             # The new weight is rounded, and so is what is added to it, a few times: with an

@@ -100,6 +100,7 @@ class Op(BaseModel):
         kinks: input values at which the derivative jumps.
         selects: whether it selects among inputs, so that ties matter.
         random: whether it draws random numbers in training.
+        one_rank: whether its parameters, shared, serve inputs of one number of axes only.
         whole: whether one element of the output depends on all of space.
     """
 
@@ -114,6 +115,7 @@ class Op(BaseModel):
     kinks: ClassVar[tuple[float, ...]] = ()
     selects: ClassVar[bool] = False
     random: ClassVar[bool] = False
+    one_rank: ClassVar[bool] = False
     whole: ClassVar[bool] = False
 
     def infer(self, *shapes: Shape) -> Inferred:

@@ -22,6 +22,7 @@ class BatchNorm(Op):
     """
 
     rounding: ClassVar[float] = 16.0
+    one_rank: ClassVar[bool] = True
     amplification: ClassVar[float] = 40.0
 
     eps: Annotated[Finite, Field(gt=0)] = 1e-5
