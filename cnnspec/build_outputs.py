@@ -35,7 +35,9 @@ def resolve_training(spec: Spec, faults: Faults, outputs: tuple[Output, ...]) ->
     section = spec.train
     if section is None or not outputs:
         return None
-    losses = _losses(section.loss, faults, [output.name for output in outputs])
+    # An output whose layer has a fault is still one that the spec names.
+    names = [entry.name for entry in spec.outputs or ()] or [output.name for output in outputs]
+    losses = _losses(section.loss, faults, names)
     for output in outputs:
         if output.name in losses:
             _fits(losses[output.name], output, spec, faults)

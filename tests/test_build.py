@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cnnspec import graph as limits
+from cnnspec.build import build
+from cnnspec.diagnostics import SpecError
 from cnnspec.document import parse, read
 from cnnspec.graph import Node, Scope
 from cnnspec.schema import read_spec
@@ -413,3 +415,16 @@ def test_no_framework_is_imported() -> None:
 def test_files_are_read_as_text_is() -> None:
     path = SPECS[0]
     assert read_spec(read(path)).layers == read_spec(parse(path.read_text(), "x")).layers
+
+
+def test_a_fault_in_an_outputs_layer_is_told_once() -> None:
+    text = (
+        "cnnspec: 1\ninput: [2, 5, 5]\nlayers:\n"
+        "  - conv: {name: a, filters: 1, kernel: 9}\n  - relu: {name: b, from: input}\n"
+        "outputs: {a: a, b: b}\n"
+        "train: {loss: {a: mean_squared_error, b: mean_squared_error}, "
+        "optimizer: {sgd: {lr: 0.1}}}\n"
+    )
+    with pytest.raises(SpecError) as refused:
+        build(read_spec(parse(text, "spec.yaml")))
+    assert [d.code for d in refused.value.diagnostics] == ["shape-mismatch"]

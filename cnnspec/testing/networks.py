@@ -411,4 +411,6 @@ def _same_params(owner: _Known, source: _Known) -> Inferred | None:
     inferred = infer(op, given, [source.shape])
     if inferred is None or tuple(param.shape for param in inferred.params) != owner.params:
         return None
+    if op.one_rank and len(source.shape) != len(owner.shape):
+        return None
     return inferred
