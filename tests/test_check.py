@@ -145,7 +145,7 @@ def test_a_planted_fault_is_found_and_named(
     made = get(backend)
     emit = made.emit
 
-    def altered(graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+    def altered(graph: Graph, style: Style = Style()) -> Emitted:
         emitted = emit(graph, style)
         assert old in emitted.text
         return relocate(emitted, emitted.text.replace(old, new))
@@ -227,7 +227,7 @@ def test_a_crash_is_that_engines_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     made = get("torch")
     emit = made.emit
 
-    def crashing(graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+    def crashing(graph: Graph, style: Style = Style()) -> Emitted:
         emitted = emit(graph, style)
         text = emitted.text.replace("super().__init__()", "torch.ops.load_library('x')", 1)
         return dataclasses.replace(emitted, text=text)
@@ -449,7 +449,7 @@ def test_the_text_report_shows_the_line_of_the_layer(
     made = get("torch")
     emit = made.emit
 
-    def altered(graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+    def altered(graph: Graph, style: Style = Style()) -> Emitted:
         emitted = emit(graph, style)
         return relocate(emitted, emitted.text.replace("(4)", "(4, eps=0.002)"))
 

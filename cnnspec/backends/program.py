@@ -211,7 +211,7 @@ def run_own(program: Program, path: str) -> ModuleType:
     """
     try:
         return program.run()
-    except Exception as fault:
+    except Exception as fault:  # a program of the user's own may raise anything
         kind = type(fault).__name__
         raise DataError(
             Diagnostic("bad-source", f"`{path}` raised {kind} while it was loaded: {fault}")

@@ -127,7 +127,7 @@ def read_inputs(path: str, graph: Graph) -> dict[str, Array]:
         raise SetupError(
             Diagnostic("file-unreadable", f"`{path}` cannot be read: {fault}")
         ) from None
-    except Exception as fault:
+    except Exception as fault:  # a broken archive raises whatever its parts raise
         raise DataError(Diagnostic("bad-inputs", f"`{path}` is no .npz file: {fault}")) from None
     faults = []
     count: int | None = None

@@ -72,7 +72,7 @@ def answer(sessions: Sessions, command: str, arguments: dict[str, Any]) -> tuple
         return "ok", sessions.handle(command, arguments)
     except UserError as fault:
         return "user", (type(fault), fault.diagnostics)
-    except Exception:
+    except Exception:  # whatever an engine raises is that engine's reported failure
         return "fault", traceback.format_exc()
 
 

@@ -12,7 +12,7 @@ class KerasBackend:
 
     name = "keras"
 
-    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as a functional model."""
         return emit(graph, style)
 

@@ -211,7 +211,7 @@ class KerasSession:
         inputs: Mapping[str, Array],
         *,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> dict[str, Array]:
         """Outputs by name."""
         with self._precision():
@@ -226,7 +226,7 @@ class KerasSession:
         targets: Mapping[str, Array] | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = True,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Gradients:
         """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
         with self._precision():
@@ -279,7 +279,7 @@ class KerasSession:
         inputs: Mapping[str, Array],
         targets: Mapping[str, Array],
         *,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
         updates_per_epoch: int = 1,
     ) -> float:
         """One update by the file's own `train_step`."""
@@ -298,7 +298,7 @@ class KerasSession:
         targets: Mapping[str, Array],
         *,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Evaluation:
         """The file's own `loss_sum`, without gradients."""
         with self._precision():
@@ -365,7 +365,7 @@ class KerasSession:
         perturb: Mapping[str, Array] | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Trace:
         """Run the same text with every node tapped."""
         with self._precision():

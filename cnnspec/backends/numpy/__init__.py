@@ -12,7 +12,7 @@ class NumpyBackend:
 
     name = "numpy"
 
-    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as a class with `forward(x, training) -> (y, backward)`."""
         return emit(graph, style)
 

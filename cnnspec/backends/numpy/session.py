@@ -103,7 +103,7 @@ class NumpySession:
         inputs: Mapping[str, Array],
         *,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> dict[str, Array]:
         """Outputs by name."""
         _position(self.model, at)
@@ -117,7 +117,7 @@ class NumpySession:
         targets: Mapping[str, Array] | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = True,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Gradients:
         """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
         _position(self.model, at)
@@ -168,7 +168,7 @@ class NumpySession:
         inputs: Mapping[str, Array],
         targets: Mapping[str, Array],
         *,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
         updates_per_epoch: int = 1,
     ) -> float:
         """One update by the file's own `train_step`."""
@@ -205,7 +205,7 @@ class NumpySession:
         targets: Mapping[str, Array],
         *,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Evaluation:
         """The file's own `loss_sum`, without gradients."""
         _position(self.model, at)
@@ -287,7 +287,7 @@ class NumpySession:
         noise: Noise | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Trace:
         """Run the same text with every node tapped.
 

@@ -12,7 +12,7 @@ class TorchBackend:
 
     name = "torch"
 
-    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:  # noqa: B008 - frozen
+    def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as an `nn.Module`."""
         return emit(graph, style)
 

@@ -158,7 +158,7 @@ class TorchSession:
         inputs: Mapping[str, Array],
         *,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> dict[str, Array]:
         """Outputs by name."""
         self._position(self.module, self.model, at)
@@ -179,7 +179,7 @@ class TorchSession:
         targets: Mapping[str, Array] | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = True,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Gradients:
         """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
         self._position(self.module, self.model, at)
@@ -238,7 +238,7 @@ class TorchSession:
         inputs: Mapping[str, Array],
         targets: Mapping[str, Array],
         *,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
         updates_per_epoch: int = 1,
     ) -> float:
         """One update by the file's own `train_step`."""
@@ -264,7 +264,7 @@ class TorchSession:
         targets: Mapping[str, Array],
         *,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Evaluation:
         """The file's own `loss_sum`, without gradients."""
         self._position(self.module, self.model, at)
@@ -343,7 +343,7 @@ class TorchSession:
         perturb: Mapping[str, Array] | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = False,
-        at: At = At(),  # noqa: B008
+        at: At = At(),
     ) -> Trace:
         """Run the same text with every node tapped."""
         if self._tapped is None:
