@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cnnspec.diagnostics import SetupError as SetupError
     from cnnspec.diagnostics import SpecError as SpecError
     from cnnspec.diagnostics import UserError as UserError
+    from cnnspec.diff import Diff as Diff
+    from cnnspec.diff import diff as diff
     from cnnspec.graph import Graph as Graph
     from cnnspec.initializers import initial_weights as initial_weights
     from cnnspec.render import render as render
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataError": "diagnostics",
     "Diagnostic": "diagnostics",
+    "Diff": "diff",
     "Emitted": "backends.base",
     "Graph": "graph",
     "SetupError": "diagnostics",
@@ -43,6 +46,7 @@ _HOMES = {
     "UserError": "diagnostics",
     "build": "api",
     "check": "check",
+    "diff": "diff",
     "emit": "api",
     "initial_weights": "initializers",
     "load": "api",
@@ -54,6 +58,7 @@ _HOMES = {
 __all__ = [
     "DataError",
     "Diagnostic",
+    "Diff",
     "Emitted",
     "Graph",
     "SetupError",
@@ -64,6 +69,7 @@ __all__ = [
     "__version__",
     "build",
     "check",
+    "diff",
     "emit",
     "initial_weights",
     "load",
@@ -89,7 +95,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`cnnspec.build`, `check` and `render` are the functions, whatever was imported before.
+    """`cnnspec.build` and its like are the functions, whatever was imported before.
 
     Importing the submodule of that name would otherwise put the module in the function's place.
     `from cnnspec.build import ...` is not affected.

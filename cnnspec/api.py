@@ -30,16 +30,18 @@ class SpecWarning(UserWarning):
     """A spec is valid and probably not what was meant."""
 
 
-def read(source: Source) -> Built:
+def read(source: Source, *, parameters: Mapping[str, Any] | None = None) -> Built:
     """A graph, and the warnings found on the way.
 
     Args:
         source: a path; a text, which is any string with a line break in it; or a mapping as
             `yaml.safe_load` returns it, in which places are those of its JSON form.
+        parameters: values for the spec's top-level `parameters:` by name.
 
     Raises:
         SpecError: the spec is wrong; all faults of the phase that found the first one.
-        SetupError: there is no such file, or it cannot be read.
+        SetupError: there is no such file, or it cannot be read; or there is no such parameter,
+            or its default is of another type.
     """
     from cnnspec import document
     from cnnspec.build import build as build_graph
@@ -52,20 +54,22 @@ def read(source: Source) -> Built:
         parsed = document.parse(source, "<string>")
     else:
         parsed = document.read(source)
-    return build_graph(read_spec(parsed))
+    return build_graph(read_spec(parsed, parameters))
 
 
-def load(source: Source) -> Graph:
+def load(source: Source, *, parameters: Mapping[str, Any] | None = None) -> Graph:
     r"""Load a spec: every layer resolved, with its shape and parameters.
 
     A spec that is valid and probably not what was meant gives a `SpecWarning`.
 
     Args:
         source: a path, a text, or a mapping; see `read`.
+        parameters: values for the spec's top-level `parameters:` by name.
 
     Raises:
         SpecError: the spec is wrong; all faults of the phase that found the first one.
-        SetupError: there is no such file, or it cannot be read.
+        SetupError: there is no such file, or it cannot be read; or there is no such parameter,
+            or its default is of another type.
 
     Example:
         >>> import cnnspec
@@ -73,7 +77,7 @@ def load(source: Source) -> Graph:
         >>> graph.nodes
         (Node('relu1', relu, (3,)),)
     """
-    found = read(source)
+    found = read(source, parameters=parameters)
     if found.warnings:
         from cnnspec.render import render
 

@@ -19,6 +19,9 @@ def resolve_outputs(
 ) -> tuple[Output, ...]:
     """The outputs that the spec names, or the last layer; without those at fault."""
     if spec.outputs is None:
+        if isinstance(last, Input):  # every layer was taken out
+            faults.add("output-is-input", ("layers",), "no layer is left", key=True)
+            return ()
         return () if last is None or isinstance(last, Unknown) else (Output("output", last),)
     found = []
     for entry in spec.outputs:
@@ -26,7 +29,15 @@ def resolve_outputs(
         if isinstance(value, Input):
             faults.add("output-is-input", entry.path, "an output is the value of a layer")
         elif not isinstance(value, Unknown):
-            found.append(Output(entry.name, value))
+            found.append(Output(entry.name, value, entry.training_only))
+    if found and all(output.training_only for output in found):
+        faults.add(
+            "training-only-outputs",
+            ("outputs",),
+            "every output is `training_only`, so that inference would have none",
+            help="leave it out of at least one",
+            key=True,
+        )
     return tuple(found)
 
 
@@ -94,7 +105,7 @@ def report_unused(
     inputs: Iterable[Input],
     nodes: Iterable[Node[Op]],
     outputs: Iterable[Output],
-    layer_of: Callable[[Node[Op]], Layer],
+    written: Callable[[str], tuple[Faults, Layer]],
 ) -> None:
     """Report values that nothing reads, the last one of a dead branch only."""
     nodes = list(nodes)
@@ -102,9 +113,10 @@ def report_unused(
     read |= {output.value.id for output in outputs}
     for node in nodes:
         if node.id not in read:
-            faults.add(
+            own, layer = written(node.id)
+            own.add(
                 "unused-layer",
-                layer_of(node).fields,
+                layer.fields,
                 f"`{node.id}` reaches no output",
                 help="read it with `from:`, name it in `outputs:`, or take it out",
                 key=True,

@@ -5,6 +5,7 @@ A spec is untrusted: any text at all ends in a `Document` or a `SpecError`.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping
@@ -39,12 +40,14 @@ class Document:
         value: the root value; mappings are dicts in the order of the text, sequences are tuples.
         spans: path to the span of the value there; block values end with their last child.
         key_spans: path to the span of the last key in it; items of a sequence have none.
+        file: it was read from, None for a text; what it includes is found from there.
     """
 
     source: Source
     value: Value
     spans: Mapping[Path, Span]
     key_spans: Mapping[Path, Span]
+    file: str | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +66,27 @@ class Document:
             if found is not None:
                 return found
         return Span(self.source, 1, 1, 1, 1)
+
+    def is_list(self, path: Path) -> bool:
+        """Whether there is a list at `path`."""
+        return isinstance(_at(self.value, path), tuple)
+
+    def part(self, path: Path, start: int, end: int) -> Span:
+        """The span of some characters of the string at `path`.
+
+        It is that of the whole string where the text spells it with escapes or on several lines.
+        """
+        whole = self.span(path)
+        value = _at(self.value, path)
+        if not isinstance(value, str) or whole.line != whole.end_line:
+            return whole
+        line = LINE_BREAK.split(self.text)[whole.line - 1]
+        written = line[whole.column - 1 : whole.end_column - 1]
+        opening = written.find(value)
+        if opening not in (0, 1):
+            return whole
+        first = whole.column + opening
+        return Span(self.source, whole.line, first + start, whole.line, first + end)
 
     def key_span(self, path: Path) -> Span:
         """The span of the key at `path`, or at its longest prefix that exists.
@@ -102,7 +126,19 @@ def read(path: str | os.PathLike[str]) -> Document:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _not_utf8(name, data, error.start) from None
-    return parse(text, name)
+    return dataclasses.replace(parse(text, name), file=name)
+
+
+def _at(value: Value, path: Path) -> Value:
+    """The value at a path, None where there is none."""
+    for part in path:
+        if isinstance(value, dict) and isinstance(part, str):
+            value = value.get(part)
+        elif isinstance(value, tuple) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            return None
+    return value
 
 
 def parse(text: str, name: str, *, json: bool | None = None) -> Document:

@@ -1,18 +1,21 @@
 """A graph as YAML again, with every default and every name written; it reads back as it was.
 
-Sequences stay. Layers that a sequence names by their position keep no name, because a position
-cannot be given as a name.
+It is one file without parameters. Sequences stay, and layers that a sequence names by their
+position keep no name, because a position cannot be given as a name. Blocks stay as scopes, but have
+no parameters left: each way in which a block is used is a block of its own. What was repeated stays
+so where all instances are alike; else `layer1` is a sequence, which names them `layer1.0` too.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cnnspec.build import build
-from cnnspec.graph import Graph, Node, Scope, Value
-from cnnspec.ops.base import Op, show
+from cnnspec.expand_layers import Entries, Entry, names_of, value_of
+from cnnspec.graph import Graph
+from cnnspec.ops.base import show
 from cnnspec.ops.initializer import Initializer
 from cnnspec.schema import VERSION
 from cnnspec.spec import Spec
@@ -20,7 +23,7 @@ from cnnspec.training import Training, Vocabulary
 
 WIDTH = 100
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _TYPED = frozenset("null Null NULL true True TRUE false False FALSE".split())
 
 
@@ -31,8 +34,12 @@ def expand(network: Graph | Spec) -> str:
         SpecError: a spec was given, and it cannot be built.
     """
     graph = build(network).graph if isinstance(network, Spec) else network
-    lines = [f"cnnspec: {VERSION}", f"name: {_scalar(graph.name)}", *_input(graph), "layers:"]
-    lines += _children(graph.root, "  ")
+    layers = Entries()
+    root = layers.of(graph.root)
+    lines = [f"cnnspec: {VERSION}", f"name: {_scalar(graph.name)}", *_input(graph)]
+    if layers.blocks:
+        lines += ["define:", *_define(layers)]
+    lines += ["layers:", *_lines(root, "  ", shapes=True)]
     lines += _outputs(graph)
     if graph.training is not None:
         lines += _train(graph.training, [output.name for output in graph.outputs])
@@ -48,56 +55,52 @@ def _input(graph: Graph) -> list[str]:
 
 
 def _outputs(graph: Graph) -> list[str]:
-    last = _value(graph.root.children[-1])
-    names = _names(graph.root)
-    if [output.name for output in graph.outputs] == ["output"]:
+    names = names_of(graph.root)
+    if [(output.name, output.training_only) for output in graph.outputs] == [("output", False)]:
         (output,) = graph.outputs
+        last = value_of(graph.root.children[-1])
         return [] if output.value is last else [f"outputs: {names[output.value.id]}"]
-    pairs = (f"  {output.name}: {names[output.value.id]}" for output in graph.outputs)
-    return ["outputs:", *pairs]
+    lines = ["outputs:"]
+    for output in graph.outputs:
+        name = names[output.value.id]
+        entry = {"from": name, "training_only": True} if output.training_only else name
+        lines.append(f"  {output.name}: {_flow(entry)}")
+    return lines
 
 
 # --- layers ------------------------------------------------------------------------------------
 
 
-def _value(child: Node[Op] | Scope) -> Value:
-    return child.outputs[0][1] if isinstance(child, Scope) else child
-
-
-def _names(scope: Scope) -> dict[str, str]:
-    """What the values that a layer of this scope can read are called in it, by id."""
-    several = len(scope.inputs) > 1
-    names = {value.id: name if several else "input" for name, value in scope.inputs}
-    names.update((_value(child).id, child.name) for child in scope.children)
-    return names
-
-
-def _children(scope: Scope, indent: str) -> list[str]:
-    names = _names(scope)
-    above = scope.inputs[0][1] if len(scope.inputs) == 1 else None
+def _define(layers: Entries) -> list[str]:
     lines = []
-    for child in scope.children:
-        fields: dict[str, object] = {} if child.name.isdigit() else {"name": child.name}
-        inputs = child.inputs if isinstance(child, Node) else tuple(v for _, v in child.inputs)
-        if inputs != (above,):
-            read = tuple(names[value.id] for value in inputs)
-            fields["from"] = read[0] if len(read) == 1 else read
-        if isinstance(child, Scope):
-            lines += [f"{indent}- {child.kind}:", *_block(fields, f"{indent}    ")]
-            lines += [f"{indent}    layers:", *_children(child, f"{indent}      ")]
-        else:
-            if child.owner is not None:
-                fields["share"] = names[child.owner.id]
-            fields |= {name: v for name, v in child.op.fields().items() if v is not None}
-            lines += _layer(child, fields, indent)
-        above = _value(child)
+    for body, name in layers.blocks.items():
+        lines.append(f"  {name}:")
+        if body.inputs != ("input",):
+            lines.append(f"    inputs: {_flow(body.inputs)}")
+        if body.outputs is not None:
+            outputs = body.outputs if isinstance(body.outputs, str) else dict(body.outputs)
+            lines.append(f"    outputs: {_flow(outputs)}")
+        lines += ["    layers:", *_lines(body.layers, "      ", shapes=False)]
     return lines
 
 
-def _layer(node: Node[Op], fields: Mapping[str, object], indent: str) -> list[str]:
+def _lines(entries: Iterable[Entry], indent: str, *, shapes: bool) -> list[str]:
+    lines = []
+    for entry in entries:
+        fields = dict(entry.fields)
+        if entry.layers:
+            lines += [f"{indent}- {entry.key}:", *_block(fields, f"{indent}    ")]
+            lines += [f"{indent}    layers:"]
+            lines += _lines(entry.layers, f"{indent}      ", shapes=shapes)
+        else:
+            lines += _layer(entry, fields, indent, shapes=shapes)
+    return lines
+
+
+def _layer(entry: Entry, fields: Mapping[str, object], indent: str, *, shapes: bool) -> list[str]:
     """One line where it fits, else a line for each field; with the output's shape as a remark."""
-    shape = f"  # {show(node.shape)}"
-    head = f"{indent}- {node.op.key}"
+    shape = f"  # {show(entry.shape)}" if shapes and entry.shape else ""
+    head = f"{indent}- {entry.key}"
     if not fields:
         return [head + shape]
     line = f"{head}: {_flow(fields)}"
@@ -147,6 +150,8 @@ def _flow(value: object) -> str:
 
 def _scalar(value: object) -> str:
     """A scalar that YAML 1.2 core reads back as the same value of the same type."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

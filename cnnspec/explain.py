@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import singledispatch
 
-from cnnspec import explain_window
+from cnnspec import explain_bins, explain_transposed, explain_window
 from cnnspec.diagnostics import Diagnostic, SetupError, did_you_mean
 from cnnspec.graph import Graph, Node
-from cnnspec.ops.activation import PRelu, Softmax
+from cnnspec.ops.activation import LogSoftmax, PRelu, Softmax
+from cnnspec.ops.adaptive_pool import AdaptivePool
 from cnnspec.ops.base import Op, Param, Shape, show, spatial
 from cnnspec.ops.conv import Conv
+from cnnspec.ops.conv_transpose import ConvTranspose
 from cnnspec.ops.dense import Dense
-from cnnspec.ops.dropout import Dropout
+from cnnspec.ops.depthwise_conv import DepthwiseConv, SeparableConv
+from cnnspec.ops.dropout import AlphaDropout, Dropout, SpatialDropout, StochasticDepth
 from cnnspec.ops.merge import Add, Concat
-from cnnspec.ops.norm import BatchNorm
-from cnnspec.ops.pool import AvgPool, GlobalPool, Pool
+from cnnspec.ops.norm import BatchNorm, LocalResponseNorm, SampleNorm
+from cnnspec.ops.pool import AvgPool, GlobalPool
 from cnnspec.ops.rbf import Rbf
+from cnnspec.ops.reduce import Mean
 from cnnspec.ops.reshape import Flatten
+from cnnspec.ops.scale import LayerScale
 from cnnspec.quote import quoted
 from cnnspec.receptive_field import Reaches, describe, receptive_fields
 
@@ -71,12 +77,19 @@ def _short(
     graph: Graph, node: Node[Op], fields: Fields, shapes: Mapping[str, Shape]
 ) -> Iterator[str]:
     yield _heading(node)
-    if isinstance(node.op, Conv | Pool):
+    if isinstance(node.op, explain_window.Windowed):
         for names, axis in explain_window.axes(node.op, node.input_shapes[0]):
             yield f"    {names}: {explain_window.substituted(axis)}"
+    if isinstance(node.op, ConvTranspose):
+        for names, writing in explain_transposed.axes(node.op, node.input_shapes[0]):
+            yield f"    {names}: {explain_transposed.substituted(writing)}"
+    if isinstance(node.op, AdaptivePool):
+        for line in explain_bins.short(node.input_shapes[0], node.shape):
+            yield f"    {line}"
     if node.params:
         yield f"    parameters: {_sum(node)}"
-    if isinstance(node.op, Conv | Pool | GlobalPool | Add | Concat):
+    sliding = explain_window.Windowed | ConvTranspose | AdaptivePool
+    if isinstance(node.op, sliding | GlobalPool | Add | Concat):
         for line in describe(fields[node.id], shapes):
             yield f"    receptive field: {line}"
 
@@ -90,9 +103,15 @@ def _long(
         yield f"written at {span.source.name}:{span.line}:{span.column}"
     yield ""
     yield from _formula(node.op)
-    if isinstance(node.op, Conv | Pool):
+    if isinstance(node.op, explain_window.Windowed):
         yield ""
         yield from explain_window.long(node.op, node.input_shapes[0])
+    if isinstance(node.op, ConvTranspose):
+        yield ""
+        yield from explain_transposed.long(node.op, node.input_shapes[0])
+    if isinstance(node.op, AdaptivePool):
+        yield ""
+        yield from explain_bins.long(node.input_shapes[0], node.shape)
     remarks = list(_remarks(node.op, node))
     if remarks:
         yield ""
@@ -153,10 +172,18 @@ def _parameters(node: Node[Op]) -> Iterator[str]:
 
 
 def _work(node: Node[Op]) -> str:
+    if isinstance(node.op, SeparableConv):
+        depthwise, pointwise, *_ = node.params
+        between = (depthwise.shape[0], *spatial(node.shape))
+        taps = _product(depthwise.shape[2:])
+        first = f"{_product(between)} values in between, {taps} each"
+        return f" = {first}, and {_product(node.shape)} outputs, {pointwise.shape[1]} each"
     weight = next((param for param in node.params if param.name == "weight"), None)
-    if weight is None or not isinstance(node.op, Conv):
+    if weight is None or not isinstance(node.op, Conv | DepthwiseConv | ConvTranspose):
         return ""
     taps = _product((*weight.shape[2:], weight.shape[1]))
+    if isinstance(node.op, ConvTranspose):
+        return f" = {_product(node.input_shapes[0])} inputs, {taps} each"
     return f" = {_product(node.shape)} outputs, {taps} each"
 
 
@@ -179,6 +206,34 @@ def _(op: Conv, node: Node[Op]) -> Iterator[str]:
         )
     else:
         yield f"filters: {op.filters}, each of which reads every channel of {channels}"
+
+
+@_remarks.register
+def _(op: ConvTranspose, node: Node[Op]) -> Iterator[str]:
+    channels = node.input_shapes[0][0]
+    if op.groups > 1:
+        yield (
+            f"{op.groups} groups: each of {channels} channels adds to {op.filters // op.groups} "
+            f"of {op.filters} filters"
+        )
+    else:
+        yield f"filters: {op.filters}, to each of which every channel of {channels} adds"
+
+
+@_remarks.register
+def _(op: DepthwiseConv, node: Node[Op]) -> Iterator[str]:
+    several = f"{op.multiplier} filters" if op.multiplier > 1 else "one filter"
+    yield f"{several} for each of {node.input_shapes[0][0]} channels"
+
+
+@_remarks.register
+def _(op: SeparableConv, node: Node[Op]) -> Iterator[str]:
+    channels = node.input_shapes[0][0]
+    between = f"{channels} * {op.multiplier} = " if op.multiplier > 1 else ""
+    yield (
+        f"each of {channels} channels is convolved by itself, and {op.filters} filters read the "
+        f"{between}{channels * op.multiplier} channels in between"
+    )
 
 
 @_remarks.register
@@ -226,6 +281,31 @@ def _(op: BatchNorm, node: Node[Op]) -> Iterator[str]:
 
 
 @_remarks.register
+def _(op: SampleNorm, node: Node[Op]) -> Iterator[str]:
+    view, axes = op.sets(node.shape)
+    sizes = [view[axis] for axis in axes]
+    total = math.prod(sizes)
+    over = f"{total:,}" if len(sizes) == 1 else f"{_product(sizes)} = {total:,}"
+    sets = math.prod(node.shape) // total
+    often = "once" if sets == 1 else f"{sets:,} times"
+    yield f"mean and variance are taken over {over} elements, {often} in each sample"
+    yield "it is the same in training and in inference, and for every size of batch"
+
+
+@_remarks.register
+def _(op: LocalResponseNorm, node: Node[Op]) -> Iterator[str]:
+    before, after = op.size // 2, (op.size - 1) // 2
+    yield f"channel c is divided by what c - {before} to c + {after} have, as far as they exist"
+
+
+@_remarks.register
+def _(op: Mean, node: Node[Op]) -> Iterator[str]:
+    shape = node.input_shapes[0]
+    sizes = [shape[axis] for axis in op.positions(shape)]
+    yield f"each {_product(sizes)} = {math.prod(sizes):,} elements become one"
+
+
+@_remarks.register
 def _(op: Dropout, node: Node[Op]) -> Iterator[str]:
     if op.p < 1:
         yield (
@@ -233,6 +313,37 @@ def _(op: Dropout, node: Node[Op]) -> Iterator[str]:
             "so that its mean stays"
         )
     yield "in inference nothing happens"
+
+
+@_remarks.register
+def _(op: SpatialDropout | StochasticDepth, node: Node[Op]) -> Iterator[str]:
+    what = "sample" if isinstance(op, StochasticDepth) else "channel of each sample"
+    if op.p < 1:
+        yield (
+            f"in training each {what} is kept whole with probability {1 - op.p:g} and divided by "
+            "it, so that its mean stays"
+        )
+    yield "in inference nothing happens"
+
+
+@_remarks.register
+def _(op: AlphaDropout, node: Node[Op]) -> Iterator[str]:
+    if op.p < 1:
+        yield (
+            f"in training each element is kept with probability {1 - op.p:g}, else it is put to "
+            "where `selu` ends; mean and variance stay"
+        )
+    yield "in inference nothing happens"
+
+
+@_remarks.register
+def _(op: LogSoftmax, node: Node[Op]) -> Iterator[str]:
+    yield f"the {node.shape[0]} channels are negative, and their exponentials sum to 1"
+
+
+@_remarks.register
+def _(op: LayerScale, node: Node[Op]) -> Iterator[str]:
+    yield f"a factor for each of {node.shape[0]} channels"
 
 
 @_remarks.register

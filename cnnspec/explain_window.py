@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cnnspec.ops.base import AXIS_NAMES, Shape, spatial
 from cnnspec.ops.conv import Conv
+from cnnspec.ops.depthwise_conv import DepthwiseConv, SeparableConv
 from cnnspec.ops.pool import Pool
 from cnnspec.window import output_size, resolve_pads, same_size
 
@@ -51,7 +52,7 @@ class Axis:
         return self.floor == same_size(self.n, self.stride)
 
 
-Windowed = Conv | Pool
+Windowed = Conv | DepthwiseConv | SeparableConv | Pool
 
 
 def axes(op: Windowed, shape: Shape) -> list[tuple[str, Axis]]:

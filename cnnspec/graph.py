@@ -57,7 +57,9 @@ class Node(Generic[OpT_co]):
         shape: of its output, without the batch.
         params: what it owns, or what it uses of `owner`.
         owner: the node whose parameters it shares, None where they are its own.
-        expressions: for fields written as an expression, its text.
+        expressions: for fields written as an expression, its text: Python over the parameters of
+            the block around it, and `index` and `count` inside a repeat.
+        when: the expression of its `when:`, None where it has none or a constant.
         origin: where it was written, None for a graph made without a file.
     """
 
@@ -68,6 +70,7 @@ class Node(Generic[OpT_co]):
     params: tuple[Param, ...] = ()
     owner: Node[Op] | None = None
     expressions: Mapping[str, str] = field(default_factory=dict)
+    when: str | None = None
     origin: Origin | None = None
 
     @property
@@ -92,28 +95,81 @@ class Node(Generic[OpT_co]):
 Value = Input | Node[Op]
 
 
+class Required:
+    """The type of `REQUIRED`, which stands for a parameter without a default."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+    def __reduce__(self) -> str:
+        return "REQUIRED"  # there is one of it, in every process
+
+
+REQUIRED = Required()
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of a block instance: its value, and the expression it was written as."""
+    """An argument: its value, and the expression it was written as.
+
+    Attributes:
+        name: of the block's parameter.
+        value: an integer, float, boolean, string, or a tuple of these.
+        expression: Python over the parameters of the block *around* the instance, and `index` and
+            `count` inside a repeat; None where it is a constant or the parameter's default.
+        default: the parameter's default, `REQUIRED` where it has none.
+    """
 
     name: str
     value: object
     expression: str | None = None
+    default: object = REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A layer that its `when:` has taken out of a scope; its name stands for its input.
+
+    Attributes:
+        name: that it would have; inside a sequence the position it would have had.
+        key: its op or block.
+        when: the expression that was false.
+        value: what its name stands for.
+        position: how many children of the scope come before it.
+    """
+
+    name: str
+    key: str
+    when: str
+    value: Value
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """An instance of a block, a sequence, a repeat, or the network itself (path `""`).
+    """A part of the network: an instance of a block, a sequence, a repeat, or all (path `""`).
+
+    A layer with `repeat: n` is a scope of kind `repeat`, whose children are its instances `0`,
+    `1`, ... (nodes, blocks or sequences), each reading the one before. Where the instances have
+    names of their own (`denselayer$(index + 1)`), or are positions of a sequence, the kind is
+    `instances`: such a scope adds no level, its path is that of the scope around it. A `split` is
+    a scope whose children `0`, `1`, ... all read its input.
 
     Attributes:
         path: its full name.
-        kind: `network`, `sequence`, `block` or `repeat`.
+        kind: `network`, `sequence`, `block`, `repeat`, `instances` or `split`.
         block: the name of the block, None for everything else.
-        arguments: of the block instance.
+        arguments: of the block instance, every parameter in the order of its declaration; of a
+            repeat one, `repeat`, its number.
         inputs: name -> where the value comes from.
-        outputs: name -> the value inside; the first is the scope's value.
+        outputs: name -> the value; the first is the scope's value. It may be a value from outside,
+            where everything in between has been taken out.
         children: nodes and scopes in order.
         owner: the scope whose parameters this one shares.
+        when: the expression of its `when:`, None where it has none or a constant.
+        absent: layers that an expression in `when:` has taken out.
+        named: of kind `instances`, the expression of the instances' names (an f-string's text such
+            as `denselayer{index + 1}`), None for positions.
         origin: where it was written.
     """
 
@@ -125,6 +181,9 @@ class Scope:
     outputs: tuple[tuple[str, Value], ...]
     children: tuple[Node[Op] | Scope, ...]
     owner: Scope | None = None
+    when: str | None = None
+    absent: tuple[Absent, ...] = ()
+    named: str | None = None
     origin: Origin | None = None
 
     @property
@@ -187,6 +246,15 @@ class Graph:
             for param in node.params
         }
 
+    def owners(self) -> dict[str, str]:
+        """For the canonical name of every parameter, the id of the node that owns it."""
+        return {
+            f"{node.id}.{param.name}": node.id
+            for node in self.nodes
+            if node.owner is None
+            for param in node.params
+        }
+
     def users(self) -> dict[str, list[Node[Op]]]:
         """The nodes that read each value, by its id, in order; once for each time they read it."""
         values: list[Value] = [*self.inputs, *self.nodes]
@@ -227,23 +295,25 @@ class Graph:
     def null_gradients(self) -> frozenset[str]:
         """Canonical names of parameters whose gradient is zero by construction.
 
-        That is a bias in front of a batch norm: the norm takes its mean away again.
+        That is a bias in front of a norm that takes it away again, as part of its mean: one for
+        each channel in front of a batch or instance norm, say.
         """
         users = self.users()
-        found = set()
-        for node in self.nodes:
-            if not any(param.name == "bias" for param in node.params):
-                continue
-            readers = users[node.id]
-            if readers and all(reader.op.key == "batch_norm" for reader in readers):
-                found.add(f"{node.weights_id}.bias")
         outputs = {output.value.id for output in self.outputs}
         shared = {n.weights_id for n in self.nodes if n.owner is not None}
-        return frozenset(
-            name
-            for name in found
-            if name.rpartition(".")[0] not in outputs and name.rpartition(".")[0] not in shared
-        )
+        found = set()
+        for node in self.nodes:
+            if node.weights_id in outputs or node.weights_id in shared:
+                continue
+            for param in node.params:
+                if param.name.rpartition(".")[2] != "bias":
+                    continue
+                along = zip(param.layout.replace("O", "C"), param.shape, strict=True)
+                varies = frozenset(letter for letter, size in along if size > 1)
+                readers = users[node.id]
+                if readers and all(reader.op.removes(node.shape, varies) for reader in readers):
+                    found.add(f"{node.weights_id}.{param.name}")
+        return frozenset(found)
 
     def verify(self) -> None:
         """Raise AssertionError unless every invariant holds.
@@ -284,10 +354,14 @@ class Graph:
         while stack:
             scope = stack.pop()
             prefix = f"{scope.path}." if scope.path else ""
-            for _, value in (*scope.inputs, *scope.outputs):
+            stands = [(entry.name, entry.value) for entry in scope.absent]
+            for _, value in (*scope.inputs, *scope.outputs, *stands):
                 assert known.get(value.id) is value, f"{scope.path} names an unknown value"
             for child in scope.children:
                 path = child.path if isinstance(child, Scope) else child.id
-                assert path.startswith(prefix), f"{path} is outside {scope.path}"
                 if isinstance(child, Scope):
                     stack.append(child)
+                    if child.kind == "instances":
+                        assert path == scope.path, f"instances {path} add a level to {scope.path}"
+                        continue
+                assert path.startswith(prefix), f"{path} is outside {scope.path}"

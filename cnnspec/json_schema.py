@@ -1,7 +1,9 @@
 """The spec language as JSON Schema (draft 2020-12), so that editors complete and check specs.
 
 It is derived from the op classes and vocabularies and knows form only: names that exist, fields,
-types and ranges. Wires and shapes are what `cnnspec validate` checks.
+types and ranges. Wires, shapes and the parameters of blocks are what `cnnspec validate` checks: a
+layer whose key is no op is taken for one of the file's blocks, with any fields. Every field may
+also be an expression, which is a text that starts with `$`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from pydantic import BaseModel
 from cnnspec import names
 from cnnspec.ops import registered
 from cnnspec.ops.initializer import INITIALIZERS, Initializer
-from cnnspec.schema import MOST_SEED, VERSION
+from cnnspec.schema import LIBRARY_LEVEL, MOST_SEED, VERSION
 from cnnspec.schema_fields import MOST_SIZE
 from cnnspec.schema_layers import SEQUENCE
 from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES
 
 Schema = dict[str, Any]
+
+ENDS = ("first", "last")
 
 
 def json_schema() -> Schema:
@@ -41,12 +45,27 @@ def json_schema() -> Schema:
         },
         "optimizer": {"$ref": "#/$defs/optimizer"},
         "schedule": {"$ref": "#/$defs/schedule", "default": "constant"},
-        "batch": {"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 32},
-        "epochs": {"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 1},
+        "batch": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 32}),
+        "epochs": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 1}),
     }
     top: Schema = {
         "cnnspec": {"const": VERSION, "description": "version of the spec language"},
         "name": {**name, "default": "network"},
+        "include": {
+            "description": "files whose blocks and parameters are used, inside this directory",
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+        },
+        "parameters": {
+            **_parameters(),
+            "description": "values that `-p name=value` replaces, and that `$name` stands for",
+        },
+        "define": {
+            "description": "blocks, each of which is used as a layer",
+            "type": "object",
+            "propertyNames": name,
+            "additionalProperties": {"$ref": "#/$defs/block"},
+        },
         "input": {
             "description": "the shape without the batch, or a mapping from names to shapes",
             "anyOf": [
@@ -70,19 +89,29 @@ def json_schema() -> Schema:
                     "additionalProperties": {
                         "anyOf": [
                             {"type": "string"},
-                            _closed({"from": {"type": "string"}}, ["from"]),
+                            _closed(
+                                {
+                                    "from": {"type": "string"},
+                                    "training_only": _open({"type": "boolean", "default": False}),
+                                },
+                                ["from"],
+                            ),
                         ]
                     },
                 },
             ],
         },
         "train": _closed(train, ["loss", "optimizer"]),
-        "seed": {"type": "integer", "minimum": 0, "maximum": MOST_SEED, "default": 0},
+        "seed": _open({"type": "integer", "minimum": 0, "maximum": MOST_SEED, "default": 0}),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"cnnspec {VERSION}",
-        **_closed(top, ["cnnspec", "input", "layers"]),
+        **_closed(top, ["cnnspec"]),
+        "anyOf": [
+            {"required": ["input", "layers"]},
+            {"description": "a library of blocks", "propertyNames": {"enum": [*LIBRARY_LEVEL]}},
+        ],
         "$defs": _definitions(),
     }
 
@@ -102,12 +131,23 @@ def _definitions() -> Schema:
         "shape": {
             "description": "channels (or features), then up to three spatial sizes",
             "type": "array",
-            "items": {"type": "integer", "minimum": 1, "maximum": MOST_SIZE},
+            "items": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE}),
             "minItems": 1,
             "maxItems": 4,
         },
+        "expression": {
+            "description": "a parameter, `$name`, or an expression, `$(2 * name)`",
+            "type": "string",
+            "pattern": r"^\$",
+        },
+        "value": {
+            "description": "a number, true or false, a text, or a list of these",
+            "type": ["integer", "number", "boolean", "string", "array"],
+            "items": {"type": ["integer", "number", "boolean", "string"]},
+        },
         "layers": layers,
         "layer": _layer(),
+        "block": _block(),
         "initializer": _words(INITIALIZERS.values()),
         "loss": _words(LOSSES.values()),
         "optimizer": _words(OPTIMIZERS.values()),
@@ -115,9 +155,54 @@ def _definitions() -> Schema:
     }
 
 
+def _parameters() -> Schema:
+    return {
+        "type": "object",
+        "propertyNames": {"$ref": "#/$defs/name"},
+        "additionalProperties": {"$ref": "#/$defs/value"},
+    }
+
+
+def _block() -> Schema:
+    name = {"$ref": "#/$defs/name"}
+    inputs: Schema = {
+        "type": "array",
+        "items": {"anyOf": [name, {"const": "input"}]},
+        "minItems": 1,
+        "uniqueItems": True,
+        "default": ["input"],
+    }
+    outputs: Schema = {
+        "description": "the layer that is the output, or a mapping from names to layers; "
+        "the first is the block's value; default: the last layer",
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "propertyNames": name,
+                "minProperties": 1,
+                "additionalProperties": {"type": "string"},
+            },
+        ],
+    }
+    parameters = {**_parameters(), "description": "name and default, or `required`, of each"}
+    fields = {
+        "parameters": parameters,
+        "inputs": inputs,
+        "outputs": outputs,
+        "layers": {"$ref": "#/$defs/layers"},
+    }
+    return _closed(fields, ["layers"])
+
+
 def _layer() -> Schema:
     every: Schema = {
-        "name": {"$ref": "#/$defs/layer_name"},
+        "name": {
+            "anyOf": [
+                {"$ref": "#/$defs/layer_name"},
+                {"type": "string", "pattern": r"\$"},
+            ],
+        },
         "from": {
             "description": "the layers or inputs that it reads; default: the layer above",
             "anyOf": [
@@ -125,13 +210,64 @@ def _layer() -> Schema:
                 {"type": "array", "items": {"type": "string"}, "minItems": 1},
             ],
         },
+        "when": _open(
+            {"type": "boolean", "default": True, "description": "whether it is there at all"}
+        ),
+        "repeat": _open(
+            {
+                "type": "integer",
+                "minimum": 0,
+                "description": "how many of it, one after the other; `index` is the number of one "
+                "from 0, `count` is this number",
+            }
+        ),
         "share": {"type": "string", "description": "the layer above whose parameters it uses"},
-        "expect": {"$ref": "#/$defs/shape", "description": "the shape that its output has"},
+        "expect": _open({"$ref": "#/$defs/shape", "description": "the shape that its output has"}),
     }
     sequence = _closed({"layers": {"$ref": "#/$defs/layers"}, **every}, ["layers"])
     sequence["description"] = "Layers one after the other, as one layer."
-    words = [_fields(cls, every) for cls in registered()]
-    return _over({**dict(words), SEQUENCE: sequence})
+    words = {SEQUENCE: sequence}
+    for cls in registered():
+        key, schema = _fields(cls, every)
+        own = {name: field for name, field in schema["properties"].items() if name not in every}
+        schema["properties"] |= {word: _override(word, _closed(own, [])) for word in ENDS}
+        words[key] = schema
+    found = _over(words)
+    # What is no op is a block; this is the one open place.
+    no_op = f"^(?!(?:{'|'.join(sorted(words))})$){names.PATTERN.pattern}$"
+    given: Schema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/value"}}
+    block: Schema = {
+        "description": "One of the file's blocks, over its parameters.",
+        "type": ["object", "null"],
+        "properties": {**every, **{word: _override(word, given) for word in ENDS}},
+        "additionalProperties": {"$ref": "#/$defs/value"},
+    }
+    bare, over = found["anyOf"]
+    over["patternProperties"] = {no_op: block}
+    return {"anyOf": [bare, {"type": "string", "pattern": no_op}, over]}
+
+
+def _override(word: str, fields: Schema) -> Schema:
+    return {**fields, "description": f"fields of the {word} of several instances"}
+
+
+def _open(schema: Schema) -> Schema:
+    """A schema that admits an expression too, in its lists as well."""
+    about: Schema = {key: schema[key] for key in ("default", "description") if key in schema}
+    plain = {key: value for key, value in schema.items() if key not in about}
+    kinds = plain["anyOf"] if set(plain) == {"anyOf"} else [plain]
+    return {"anyOf": [*map(_open_list, kinds), {"$ref": "#/$defs/expression"}], **about}
+
+
+def _open_list(schema: Schema) -> Schema:
+    if schema.get("type") != "array":
+        return schema
+    found = dict(schema)
+    if isinstance(found.get("items"), dict):
+        found["items"] = _open(found["items"])
+    if "prefixItems" in found:
+        found["prefixItems"] = [_open(entry) for entry in found["prefixItems"]]
+    return found
 
 
 def _words(classes: Iterable[type[Any]]) -> Schema:
@@ -167,7 +303,7 @@ def _property(cls: type[BaseModel], name: str, schema: Schema) -> Schema:
     kept = {key: value for key, value in schema.items() if key != "title"}
     if cls.model_fields[name].annotation is Initializer:
         kept = {"$ref": "#/$defs/initializer", "default": _spelled(cls.model_fields[name].default)}
-    return kept
+    return _open(kept)
 
 
 def _spelled(init: Initializer) -> object:

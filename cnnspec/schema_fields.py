@@ -14,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 from cnnspec import names
 from cnnspec.diagnostics import did_you_mean
 from cnnspec.document import Path
+from cnnspec.expressions import MOST_INTEGER
 from cnnspec.faults import Faults, quoted
 from cnnspec.ops.base import Shape
+from cnnspec.templates import FAULT, Template
 from cnnspec.training import Vocabulary
 
 MOST_SIZE = 2**31 - 1
@@ -121,6 +123,27 @@ def read_shape(faults: Faults, value: object, path: Path) -> Shape | None:
     return tuple(sizes) if len(sizes) == len(value) else None
 
 
+def read_value(faults: Faults, value: object, path: Path) -> object:
+    """A value that a parameter may have; parts that are expressions are not looked at.
+
+    `FAULT` where it is none.
+    """
+    entries = value if isinstance(value, tuple) else (value,)
+    for i, entry in enumerate(entries):
+        at = (*path, i) if isinstance(value, tuple) else path
+        if not isinstance(entry, bool | int | float | str | Template):
+            wrong_type(
+                faults,
+                at,
+                "a parameter is a number, true or false, a text, or a list of these",
+            )
+            return FAULT
+        if isinstance(entry, int) and abs(entry) > MOST_INTEGER:
+            faults.add("out-of-range", at, "a whole number is beyond 2^53 in size")
+            return FAULT
+    return value
+
+
 def read_word(
     faults: Faults,
     vocabulary: Mapping[str, type[WordT]],
@@ -174,6 +197,7 @@ def read_model(
     *,
     what: str,
     known: Sequence[str],
+    places: Mapping[str, Path] | None = None,
 ) -> ModelT | None:
     """Fields checked by a model; its errors are reported at their places.
 
@@ -184,20 +208,30 @@ def read_model(
         at: the path of the fields.
         what: what they are fields of, as a message calls it.
         known: every field that could have been meant.
+        places: the paths of fields that do not stand at `at`.
     """
     try:
         return cls.model_validate(dict(fields))
     except ValidationError as fault:
         for error in fault.errors(include_url=False, include_input=False):
-            _report(faults, error, at, what, known)
+            _report(faults, error, at, what, known, places or {})
         return None
 
 
 _OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "range")
 
 
-def _report(faults: Faults, error: Any, at: Path, what: str, known: Sequence[str]) -> None:
+def _report(
+    faults: Faults,
+    error: Any,
+    at: Path,
+    what: str,
+    known: Sequence[str],
+    places: Mapping[str, Path],
+) -> None:
     place = tuple(error["loc"])
+    if place and place[0] in places:
+        at = places[place[0]][:-1]
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         unknown_field(faults, (*at, *place[:-1]), what, str(place[-1]), known)

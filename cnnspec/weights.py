@@ -259,7 +259,7 @@ def _not_finite(name: str, array: Array, what: str) -> Iterable[Diagnostic]:
 
 
 def _where(graph: Graph, name: str) -> tuple[Label, ...]:
-    origin = graph.node(name.rpartition(".")[0]).origin
+    origin = graph.node(graph.owners()[name]).origin
     return () if origin is None else (Label(origin.span, "the layer"),)
 
 

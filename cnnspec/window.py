@@ -141,3 +141,69 @@ def with_ceil(pads: Pads, size: Size, kernel: Size, stride: Size, dilation: Size
             positions -= 1
         result.append((before, max(0, (positions - 1) * s + extent - n - before)))
     return tuple(result)
+
+
+@dataclass(frozen=True, slots=True)
+class TransposedWindow:
+    """A window that writes: each element of the input adds to the elements under its window.
+
+    The full output has (n - 1) * stride + extent elements along each axis. Of these (lo, hi) are
+    cropped at the start and at the end; a negative hi appends that many zeros instead.
+    """
+
+    kernel: Size
+    stride: Size
+    dilation: Size
+    crops: Pads
+
+    @property
+    def extent(self) -> Size:
+        """Elements from the first to the last one written: (kernel - 1) * dilation + 1."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def output(self, size: Size) -> Size:
+        """The number of elements per axis; below 1 where the crops leave none."""
+        return tuple(
+            transposed_size(n, e, s, lo, hi)
+            for n, e, s, (lo, hi) in zip(size, self.extent, self.stride, self.crops, strict=True)
+        )
+
+
+def transposed_size(n: int, extent: int, stride: int, lo: int, hi: int) -> int:
+    """(n - 1) * stride + extent - lo - hi."""
+    return (n - 1) * stride + extent - lo - hi
+
+
+def resolve_crops(
+    padding: str | int | Size | Pads,
+    output_padding: Size | None,
+    kernel: Size,
+    stride: Size,
+    dilation: Size,
+) -> Pads:
+    """Explicit crops (lo, hi) per axis for every form that a spec may give.
+
+    Numbers are torch's: p crops (p, p - output_padding). `valid` and `same` are Keras', whose
+    output padding, if it is not given, follows from the stride: `valid` then leaves at least
+    `stride` elements for each one of the input, `same` exactly so many. Where `same` crops an odd
+    number, it is one more at the end.
+    """
+    crops = []
+    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
+        extent = (k - 1) * d + 1
+        more = None if output_padding is None else output_padding[axis]
+        match padding:
+            case "valid":
+                more = max(s - extent, 0) if more is None else more
+                crops.append((0, -more))
+            case "same":
+                total = extent - (s if more is None else extent % 2 + more)
+                lo = max(total, 0) // 2
+                crops.append((lo, total - lo))
+            case str():
+                raise ValueError(f"unknown padding {padding!r}")
+            case _:
+                entry = padding if isinstance(padding, int) else padding[axis]
+                lo, hi = (entry, entry) if isinstance(entry, int) else entry
+                crops.append((lo, hi - (more or 0)))
+    return tuple(crops)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from cnnspec.diagnostics import Label, closest
 from cnnspec.document import Path
 from cnnspec.faults import Faults, quoted
-from cnnspec.graph import Value
+from cnnspec.graph import Node, Scope, Value
+from cnnspec.ops.base import Op
 from cnnspec.spec import Layer
 
 NAMES_SHOWN = 8
@@ -29,29 +30,16 @@ class Names:
     Attributes:
         values: what each name above the present layer stands for.
         layers: the layer that a name was given to; inputs have none.
+        children: what was built of it, nothing where it was left out or has a fault.
         later: the first layer of a name in the whole scope.
         inputs: the names of the scope's inputs.
     """
 
     values: dict[str, Known] = field(default_factory=dict)
     layers: dict[str, Layer] = field(default_factory=dict)
+    children: dict[str, Node[Op] | Scope] = field(default_factory=dict)
     later: dict[str, Layer] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
-
-
-def own_names(layers: tuple[Layer, ...], *, sequence: bool) -> list[str]:
-    """The name of each layer of a scope: as given, or op and ordinal, or position."""
-    ordinals: dict[str, int] = {}
-    found = []
-    for position, layer in enumerate(layers):
-        if layer.name is not None:
-            found.append(layer.name)
-        elif sequence:
-            found.append(str(position))
-        else:
-            ordinals[layer.key] = ordinals.get(layer.key, 0) + 1
-            found.append(f"{layer.key}{ordinals[layer.key]}")
-    return found
 
 
 def name_path(layer: Layer) -> Path:
@@ -87,6 +75,19 @@ def give_name(faults: Faults, names: Names, layer: Layer, name: str, value: Know
         names.layers[name] = layer
 
 
+def give_outputs(
+    names: Names, name: str, child: Node[Op] | Scope | None, outputs: tuple[str, ...]
+) -> None:
+    """Let `name.output` stand for the declared outputs of a layer."""
+    if child is None or name not in names.layers:
+        return
+    names.children[name] = child
+    if isinstance(child, Scope):
+        for output, value in child.outputs:
+            if output in outputs:
+                names.values[f"{name}.{output}"] = value
+
+
 def look_up(
     faults: Faults, names: Names, name: str, path: Path, *, reader: Layer | None = None
 ) -> Known:
@@ -101,6 +102,11 @@ def look_up(
     """
     if name in names.values:
         return names.values[name]
+    base = name.partition(".")[0]
+    if isinstance(names.values.get(base), Unknown):
+        return UNKNOWN  # its outputs are not known, because of a fault that is told
+    if base != name and base in names.later and base not in names.layers:
+        name = base
     if name in names.later and names.later[name] is reader:
         faults.add("later-name", path, f"{quoted(name)} is this layer itself")
     elif name in names.later:
@@ -131,6 +137,9 @@ def look_up(
 def _meant(name: str, names: Names) -> str:
     scope, dot, _ = name.partition(".")
     if dot and scope in names.layers:
+        outputs = [known for known in names.values if known.startswith(f"{scope}.")]
+        if outputs:
+            return "there is " + ", ".join(f"`{known}`" for known in [scope, *outputs])
         return f"what is inside `{scope}` cannot be seen from here; its value is `{scope}`"
     above = list(names.values)[-NAMES_SEARCHED:]
     guess = closest(name, above)

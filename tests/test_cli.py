@@ -148,7 +148,7 @@ def test_wrong_usage(run: Shell, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", *(c.split(" ")[0] for c in (*READERS, *RUNNERS)), "ops", "schema", "new"],
+    ["", *(c.split(" ")[0] for c in (*READERS, *RUNNERS)), "diff", "ops", "schema", "new"],
 )
 def test_help_is_enough(run: Shell, command: str) -> None:
     result = run(*([command] if command else []), "--help")
@@ -244,20 +244,79 @@ def test_summary(run: Shell) -> None:
     assert "| conv1 | conv | 2x3x4 |" in markdown.out
     found = json.loads(run("summary", "net.yaml", "--format", "json").out)
     assert found["name"] == "small"
-    assert found["totals"] == {
+    counts = {
         "parameters": 95,
         "trainable": 95,
         "non_trainable": 0,
         "running_statistics": 0,
         "macs": 2 * 12 * 9 + 24 * 3,
+        "flops": 2 * (2 * 12 * 9 + 24 * 3) + 2 * 12 + 3,
+        "other_ops": 2 * 12,
     }
-    assert found["layers"][0] == {
-        "name": "conv1",
-        "op": "conv",
-        "shape": [2, 3, 4],
-        "parameters": 20,
-        "macs": 216,
-    }
+    assert found["totals"] == counts
+    assert {name: found[name] for name in counts} == counts
+    assert found["layers"][0]["shape"] == [2, 3, 4]
+
+
+def test_summary_options(run: Shell) -> None:
+    folded = run("summary", "net.yaml", "--depth", "0", "--batch", "8")
+    assert "small  network  3" in folded.out
+    assert "batch of 8" in folded.out
+    lines = run(
+        "summary", "net.yaml", "--format", "csv", "--columns", "layer,macs"
+    ).out.splitlines()
+    assert lines == ["layer,macs", "conv1,216", "relu1,0", "flatten1,0", "fc,72"]
+    every = run("summary", "net.yaml", "--columns", "all")
+    assert "other ops" in every.out
+    for wrong in (["--columns", "layer,mac"], ["--depth", "-1"], ["--batch", "0"]):
+        refused = run("summary", "net.yaml", *wrong)
+        assert (refused.status, refused.out) == (2, "")
+    assert "there is no column 'mac'" in run("summary", "net.yaml", "--columns", "mac").err
+
+
+# --- diff --------------------------------------------------------------------------------------
+
+
+def test_diff(run: Shell) -> None:
+    Path("other.yaml").write_text(SPEC.replace("filters: 2", "filters: 4"))
+    equal = run("diff", "net.yaml", "net.yaml")
+    assert (equal.status, equal.out) == (0, "no difference: 4 layers, 95 parameters\n")
+    found = run("diff", "net.yaml", "other.yaml")
+    assert (found.status, found.err) == (1, "")
+    assert "~ conv1  conv: filters: 2 -> 4; output 2x3x4 -> 4x3x4" in found.out
+    markdown = run("diff", "net.yaml", "other.yaml", "--format", "markdown")
+    assert "| changed | `conv1` | conv: filters: 2 -> 4;" in markdown.out
+    data = json.loads(run("diff", "net.yaml", "other.yaml", "--format", "json").out)
+    assert data["differ"] is True
+    assert data["layers"]["changed"][0]["name"] == "conv1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "code"),
+    [
+        ("net.yaml", "wrong.yaml", 1, "unknown-field"),
+        ("wrong.yaml", "net.yaml", 1, "unknown-field"),
+        ("net.yaml", "missing.yaml", 2, "file-not-found"),
+    ],
+)
+def test_diff_of_what_is_no_spec(
+    run: Shell, before: str, after: str, status: int, code: str
+) -> None:
+    found = run("diff", before, after)
+    assert (found.status, found.out) == (status, "")
+    assert f"error[{code}]" in found.err
+
+
+def test_diff_with_parameters(run: Shell) -> None:
+    text = SPEC.replace("filters: 2", "filters: $width").replace(
+        "layers:", "parameters: {width: 2}\nlayers:"
+    )
+    Path("wide.yaml").write_text(text)
+    Path("same.yaml").write_text(text.replace("width: 2", "width: 3"))
+    assert run("diff", "wide.yaml", "same.yaml").status == 1
+    assert run("diff", "wide.yaml", "same.yaml", "-p", "width=4").status == 0
+    unknown = run("diff", "wide.yaml", "net.yaml", "-p", "width=4")
+    assert (unknown.status, "error[unknown-parameter]" in unknown.err) == (2, True)
 
 
 def test_explain(run: Shell) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnspec import backends
-from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
+from cnnspec.backends.groups import Group, Groups, camel
 from cnnspec.backends.program import audit, instrument, remove_taps
-from cnnspec.backends.variables import Item, Names, items, plan
+from cnnspec.backends.variables import Names, plan
 from cnnspec.diagnostics import SpecError
-from cnnspec.graph import Graph, Node, Value
+from cnnspec.graph import Graph, Node
 from cnnspec.names import RESERVED
 from cnnspec.training import default_training
 from tests.networks import BACKENDS, ROOT, SPECS, STYLES, data, distance, graph, graph_of, layers
@@ -138,9 +139,9 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
 
 RANDOM = {
     # All that may differ for random layers: the helper, its seed, its name, its position.
-    "torch": r"Dropout|SEED|name_random_layers|set_position",
-    "numpy": r"Dropout|SEED|random|rng|\((Counter)?Model\)|model\.at|seed=None",
-    "keras": r"Dropout|SEED|random|set_position",
+    "torch": r"Dropout|StochasticDepth|SEED|name_random_layers|set_position",
+    "numpy": r"Dropout|StochasticDepth|SEED|random|rng|\((Counter)?Model\)|model\.at|seed=None",
+    "keras": r"Dropout|StochasticDepth|SEED|random|set_position",
 }
 
 
@@ -171,9 +172,18 @@ def test_styles_differ_in_random_layers_only(spec: str, backend: str) -> None:
         for made in (plain, counter)
     ]
     assert definitions
+    blocks = {scope.block for scope in scopes(network.root) if scope.block is not None}
+    written = {plain.entry, "build_models", "train_step", *blocks, *map(camel, blocks)}
     for name in set(definitions[0]) & set(definitions[1]):
-        if name not in (plain.entry, "train_step"):
+        if name not in written:
             assert definitions[0][name] == definitions[1][name], name
+
+
+def scopes(root: Scope) -> Iterator[Scope]:
+    yield root
+    for child in root.children:
+        if isinstance(child, Scope):
+            yield from scopes(child)
 
 
 @every_backend
@@ -301,7 +311,7 @@ def test_names_of_attributes_are_reserved() -> None:
 )
 def test_a_network_called_like_a_helper(backend: str, name: str) -> None:
     network = graph(f"cnnspec: 1\nname: {name}\ninput: [3]\nlayers: [relu]\n")
-    taken = text.camel(name)
+    taken = camel(name)
     if name == "nn":  # the class is `Nn`, which is free
         backends.get(backend).emit(network)
         return
@@ -346,25 +356,27 @@ def wirings(draw: st.DrawFn) -> Graph:
     return layers(*lines, input=shapes, rest=rest)
 
 
+def root_of(network: Graph) -> Group:
+    column = import_module("cnnspec.backends.torch.emit").COLUMN
+    return Groups(network, lambda node: column.spell(node, Style())).root
+
+
 @given(wirings())
 def test_every_reader_reads_the_right_value(network: Graph) -> None:
-    body = items(network.root)
-    returned = [output.value for output in network.outputs]
-    local = plan(network.root, body, returned, Names({"self"}))
-    held: dict[str, Value] = {
-        name: value for name, (_, value) in zip(local.arguments, network.root.inputs, strict=True)
-    }
+    root = root_of(network)
+    returned = [key for _, key in root.outputs]
+    local = plan(root.inputs, root.parts, returned, Names({"self"}))
+    held = {name: key for name, (_, key) in zip(local.arguments, root.inputs, strict=True)}
     assert len(held) == len(network.inputs)
-    for item in body:
-        assert all(held[local[value]] is value for value in item.reads)
-        held[local[item.value]] = item.value
-    assert all(held[local[value]] is value for value in returned)
+    for part in root.parts:
+        assert all(held[local[key]] == key for key in part.reads)
+        held[local[part.key]] = part.key
+    assert all(held[local[key]] == key for key in returned)
 
 
 def test_a_value_gets_a_name_only_if_it_is_used_again() -> None:
-    network = graph_of(SPECS["mini_resnet"])
-    body: list[Item] = items(network.root)
-    local = plan(network.root, body, [network.outputs[0].value], Names({"self"}))
+    root = root_of(graph_of(SPECS["mini_resnet"]))
+    local = plan(root.inputs, root.parts, [root.outputs[0][1]], Names({"self"}))
     named = {name for name in local.local.values() if name != "x"}
     assert named == {"stem", "main"}
 

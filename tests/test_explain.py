@@ -7,6 +7,7 @@ import pytest
 from cnnspec.diagnostics import SetupError
 from cnnspec.explain import explain
 from cnnspec.receptive_field import Reach, describe, receptive_fields
+from tests.networks import graph_of
 from tests.spec_errors import built, spec
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
@@ -124,13 +125,14 @@ def test_other_ops(layer: str, input: str, line: str) -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_every_layer_of_every_spec(path: Path) -> None:
-    graph = built(path.read_text()).graph
+    graph = graph_of(path)
     short = explain(graph)
+    long = {name: explain(graph, name) for name in {n.id.partition(".")[0] for n in graph.nodes}}
     for node in graph.nodes:
-        assert f"{node.id}: {node.op.key}, " in short
-        long = explain(graph, node.id)
-        assert long.startswith(f"{node.id}: {node.op.key}, ")
-        assert "None" not in long
+        heading = f"{node.id}: {node.op.key}, "
+        assert heading in short
+        assert heading in long[node.id.partition(".")[0]]
+    assert not any("None" in text for text in long.values())
 
 
 def test_a_sequence_stands_for_its_layers() -> None:
@@ -189,14 +191,26 @@ def test_branches_are_united() -> None:
 
 def test_branches_of_unequal_strides_differ() -> None:
     layers = (
+        "conv: {name: a, filters: 1, kernel: 5, stride: 2, padding: 2}",
+        "conv: {name: b, from: input, filters: 1, kernel: 33}",
+        "add: {from: [a, b]}",
+        "conv: {filters: 1, kernel: 3}",
+    )
+    # Element 0 of the sum sees -2 to 2 and 0 to 32, element 31 sees 60 to 64 and 31 to 63.
+    assert reach(*layers[:3]) == Reach(35, None, -2)
+    assert reach(*layers) == Reach(37, None, -2)
+    graph = built(spec(*layers, input="[1, 64]")).graph
+    assert "up to 35 of `input`; it differs from place to place" in explain(graph, "add1")
+
+
+def test_a_branch_within_another_of_unequal_stride() -> None:
+    found = reach(
         "conv: {name: a, filters: 1, kernel: 1, stride: 2}",
         "conv: {name: b, from: input, filters: 1, kernel: 33}",
         "add: {from: [a, b]}",
         "conv: {filters: 1, kernel: 3}",
     )
-    assert reach(*layers) is None
-    graph = built(spec(*layers, input="[1, 64]")).graph
-    assert "differs from place to place" in explain(graph, "add1")
+    assert found == Reach(35, 1, 0)
 
 
 def test_several_inputs() -> None:

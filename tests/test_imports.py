@@ -43,6 +43,8 @@ COMMANDS = (
     "validate {spec} --format json",
     "summary {spec}",
     "summary {spec} --format json",
+    "summary {spec} --format csv --depth 1",
+    "diff {spec} {spec}",
     "explain {spec}",
     "explain {spec} conv1",
     "expand {spec}",

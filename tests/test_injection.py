@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cnnspec.api import SpecWarning, emit, load
+from cnnspec.backends.groups import camel
 from cnnspec.backends.program import AuditError, audit
-from cnnspec.backends.text import camel
 from cnnspec.diagnostics import SpecError
 from cnnspec.names import fault
 from tests.networks import BACKENDS, STYLES

@@ -13,7 +13,7 @@ from cnnspec.ops import registered
 from cnnspec.starter import STARTER
 from tests.spec_errors import spec
 
-SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
+SPECS = sorted((Path(__file__).parent.parent / "specs").rglob("*.yaml"))
 TRAIN = "train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.1}}%s}\n"
 
 
@@ -45,6 +45,22 @@ def test_specs_are_valid(validator: Draft202012Validator, path: Path) -> None:
         spec("relu", more="outputs: {a: relu1, b: {from: relu1}}\n"),
         spec("relu", more=TRAIN % ", schedule: {exponential: {gamma: 0.5}}"),
         spec("max_pool: {kernel: 2, stride: null}"),
+        spec("b", "b: null", "b: {name: n, repeat: 2, channels: [1, 2], first: {x: $y}}"),
+        spec("conv: {filters: $n, kernel: [$k, 3], bias: $(n > 2), repeat: $(2 * n), when: $a}"),
+        spec("conv: {filters: 1, kernel: 3, repeat: 2, first: {stride: 2}, last: {bias: false}}"),
+        spec(
+            "conv: {name: c$(index + 1), filters: 1, kernel: 3, weight_init: {normal: {std: $s}}}"
+        ),
+        spec("relu: {expect: [$c, 3, 3]}", "relu: {expect: $shape}", input="[3, $size, 8]"),
+        spec("relu", more="parameters: {a: 1, b: [x, 2], c: true, d: required}\n"),
+        spec("relu", more="include: [blocks/a.yaml]\ndefine: {b: {layers: [relu]}}\n"),
+        spec(
+            "relu",
+            more="define: {b: {parameters: {c: 1}, inputs: [x, y], outputs: {m: a, n: b},"
+            " layers: [{conv: {filters: $c, kernel: 1}}, b]}}\n",
+        ),
+        spec("relu", more="outputs: {a: {from: relu1, training_only: true}, b: relu1}\n"),
+        "cnnspec: 1\ndefine: {b: {layers: [relu]}}\n",
     ],
 )
 def test_valid(validator: Draft202012Validator, text: str) -> None:
@@ -57,7 +73,15 @@ def test_valid(validator: Draft202012Validator, text: str) -> None:
         spec("conv: {filters: 8, kernel: 3, kernal: 3}"),
         spec("conv: {filters: 8}"),
         spec("conv"),
-        spec("convolution: {filters: 8, kernel: 3}"),
+        spec("not-a-name: {filters: 8, kernel: 3}"),
+        spec("b: {repeat: -1}"),
+        spec("b: {c: {d: 1}}"),
+        spec("conv: {filters: n, kernel: 3}"),
+        spec("conv: {filters: 8, kernel: 3, repeat: 2, first: {strid: 2}}"),
+        spec("relu", more="define: {b: {parameters: {c: 1}}}\n"),
+        spec("relu", more="define: {b: {layers: [relu], output: relu1}}\n"),
+        spec("relu", more="parameters: {a: null}\n"),
+        spec("relu", more="include: a.yaml\n"),
         spec("conv: {filters: '8', kernel: 3}"),
         spec("conv: {filters: 0, kernel: 3}"),
         spec("conv: {filters: 8, kernel: 3, padding: sam}"),
@@ -83,19 +107,22 @@ def test_not_valid(validator: Draft202012Validator, text: str) -> None:
     assert not validator.is_valid(value(text))
 
 
-def test_every_object_is_closed() -> None:
+def test_every_object_is_closed_but_blocks() -> None:
+    opened = []
     stack: list[Any] = [json_schema()]
     while stack:
         part = stack.pop()
         if isinstance(part, dict):
-            if "properties" in part and part.get("type") in ("object", ["object", "null"]):
-                assert part["additionalProperties"] is False
+            kind = part.get("type") if "properties" in part else None
+            if kind in ("object", ["object", "null"]) and part["additionalProperties"] is not False:
+                opened.append(part["description"])
             stack.extend(part.values())
         elif isinstance(part, list):
             stack.extend(part)
+    assert opened == ["One of the file's blocks, over its parameters."]
 
 
 def test_every_op_is_described() -> None:
-    objects = json_schema()["$defs"]["layer"]["anyOf"][1]["properties"]
+    objects = json_schema()["$defs"]["layer"]["anyOf"][2]["properties"]
     assert set(objects) == {"sequence", *(cls.key for cls in registered())}
     assert all(entry["description"] for entry in objects.values())

@@ -55,13 +55,15 @@ class Place:
         inputs: the expressions of its inputs; empty where a container passes them.
         module: the path of the live module that computes it, where it has no expression of its
             own in a forward pass (inside a sequence); else None.
-        instance: path of the object whose method holds the expression.
+        instance: path of the block instance whose text holds the expression; several share it.
+        live: path of the object that runs it: another instance's where parameters are shared.
     """
 
     range: Range
     inputs: tuple[Range, ...] = ()
     module: str | None = None
     instance: str = ""
+    live: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,14 @@ class Slot:
         layout: the back end's own axis letters, a permutation of the canonical ones.
         canonical: the canonical letters.
         shape: the canonical shape.
+        own: the back end's own shape, where it has more than another order: an axis in two parts.
     """
 
     path: str
     layout: str
     canonical: str
     shape: Shape
+    own: Shape | None = None
 
     @property
     def permutation(self) -> tuple[int, ...]:
@@ -89,6 +93,23 @@ class Slot:
     def inverse(self) -> tuple[int, ...]:
         """Axes for `transpose` that bring the back end's array into the canonical layout."""
         return tuple(self.layout.index(letter) for letter in self.canonical)
+
+    @property
+    def stored(self) -> Shape:
+        """The shape that the back end's array has."""
+        return self.own or self._ordered
+
+    @property
+    def _ordered(self) -> Shape:
+        return tuple(self.shape[axis] for axis in self.permutation)
+
+    def store(self, value: Array) -> Array:
+        """A canonical array as the back end has it."""
+        return value.transpose(self.permutation).reshape(self.stored)
+
+    def restore(self, value: Array) -> Array:
+        """The back end's array as a canonical one, in memory of its own order."""
+        return value.reshape(self._ordered).transpose(self.inverse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +124,7 @@ class Emitted:
         lines: where each node stands.
         inputs: name and shape of each input, in order.
         outputs: name of each output, in order.
+        training_only: those of them that inference does not have.
         logits: whether the file has `logits`, because a loss reads what goes into a softmax.
         trains: whether the file has the training functions.
     """
@@ -116,6 +138,11 @@ class Emitted:
     outputs: tuple[str, ...]
     logits: bool = False
     trains: bool = False
+    training_only: tuple[str, ...] = ()
+
+    def present(self, *, training: bool) -> tuple[str, ...]:
+        """The outputs of one mode, in order."""
+        return tuple(n for n in self.outputs if training or n not in self.training_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +214,11 @@ class Session(Protocol):
 
     model: Any
 
-    def weights(self) -> dict[str, Array]:
-        """Copies of every parameter and running statistic, by canonical name."""
+    def weights(self, *, copy: bool = True) -> Mapping[str, Array]:
+        """Every parameter and running statistic, by canonical name.
+
+        Without `copy` they may be the model's own memory, and hold until it changes.
+        """
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics; DataError where names or shapes do not fit."""

@@ -20,10 +20,12 @@ class Spelling:
     Attributes:
         layer: constructor of the object that the model keeps; None where it keeps nothing.
         call: from its inputs' expressions to its own; None where the layer is simply called.
+        any_size: whether it is right for any input size, even if the op is not.
     """
 
     layer: Code | None = None
     call: Callable[..., Code] | None = None
+    any_size: bool = False
 
 
 @dataclass(frozen=True, slots=True)

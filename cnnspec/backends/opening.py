@@ -2,57 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
-from cnnspec.backends import text
-from cnnspec.backends.variables import Item
-from cnnspec.graph import Graph, Node, Scope, Value
+from cnnspec.backends.groups import Group, Part
+from cnnspec.backends.text import enclosing
+from cnnspec.graph import Graph, Node, Scope
 from cnnspec.ops.base import Op
 
 
 def opened(
     graph: Graph,
-    body: Sequence[Item],
-    folded: Sequence[Node[Op]],
+    root: Group,
+    folded: Mapping[str, Node[Op]],
     head: Callable[[str], str],
     last: Callable[[str], str],
     tail: Callable[[str], str] | None = None,
-) -> tuple[list[Item], dict[str, str]]:
-    """The statements with such sequences called in parts, and the expression of each part.
+) -> tuple[list[Part], dict[str, str], dict[str, str]]:
+    """The statements with such sequences called in parts.
 
     Args:
         graph: the network.
-        body: its statements.
-        folded: the final activations.
+        root: its class.
+        folded: output -> its final activation.
         head: from a container's expression to all of it but the last.
         last: to its last, as an object.
         tail: to its last, as something that is called like the container; default `last`.
+
+    Returns:
+        The statements, the expression that each new one calls, by its name, and for each output
+        the key of the value that its loss reads.
     """
-    found: list[Item] = []
+    found: list[Part] = []
     calls: dict[str, str] = {}
-    ends = {node.id: node for node in folded}
-    for item in body:
-        node = ends.get(item.value.id)
-        if not isinstance(item.child, Scope) or node is None:
-            found.append(item)
+    logits = dict(root.outputs)
+    scope = root.distinct[0]
+    ends = {node.id: node for node in folded.values()}
+    before_end: dict[str, str] = {}
+    for part in root.parts:
+        value = part.child.outputs[0][1] if isinstance(part.child, Scope) else part.child
+        node = ends.get(value.id)
+        if node is None:
+            found.append(part)
             continue
-        container = f"self.{item.child.name}"
-        source: Value = item.reads[0]
-        path = text.enclosing(graph, node)
-        for depth, scope in enumerate(path):
-            if len(scope.children) > 1:
-                before = scope.children[-2]
-                value = before.outputs[0][1] if isinstance(before, Scope) else before
-                found.append(_part(f"{scope.path}.head", source, value))
-                calls[f"{scope.path}.head"] = head(container)
-                source = value
+        if isinstance(part.child, Node):
+            found.append(part)
+            before_end[node.id] = part.reads[0]
+            continue
+        container = f"self.{part.name}"
+        source = part.reads[0]
+        path = enclosing(graph, node)
+        for depth, inner in enumerate(path):
+            if len(inner.children) > 1:
+                name = f"{inner.path}.head"
+                key = f"{part.key}.head{depth}"
+                found.append(_part(name, source, key, scope))
+                calls[name] = head(container)
+                source = key
             innermost = depth == len(path) - 1
             container = (tail or last)(container) if innermost else last(container)
-        found.append(_part(f"{node.id}.tail", source, node))
-        calls[f"{node.id}.tail"] = container
-    return found, calls
+        before_end[node.id] = source
+        name = f"{node.id}.tail"
+        found.append(_part(name, source, part.key, scope))
+        calls[name] = container
+    for output, node in folded.items():
+        logits[output] = before_end[node.id]
+    return found, calls, logits
 
 
-def _part(path: str, source: Value, value: Value) -> Item:
-    scope = Scope(path, "part", None, (), (("input", source),), (("output", value),), ())
-    return Item(scope, (source,), value)
+def _part(name: str, source: str, key: str, scope: Scope) -> Part:
+    return Part(name, (scope,), (source,), (key,), (name,))

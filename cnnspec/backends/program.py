@@ -1,7 +1,8 @@
 """Emitted text as a running module: audited, compiled, and for a trace wrapped in taps.
 
 `instrument` changes the syntax tree of the very same text: each node's expression `e` becomes
-`__tap__("conv1", e)`, each of its inputs `__feed__("conv1", 0, x)`. `remove_taps` takes them out.
+`__tap__("conv1", e)`, each of its inputs `__feed__("conv1", 0, x)`; in a class that several block
+instances share, `__tap__("conv1", self, e)`. `remove_taps` takes them out.
 """
 
 from __future__ import annotations
@@ -100,16 +101,26 @@ def _dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
-def instrument(tree: ast.Module, places: Mapping[str, Place]) -> ast.Module:
-    """A tree with every node's expression, and its inputs, wrapped in taps."""
-    wraps: dict[Range, list[tuple[str, str, int | None]]] = {}
-    for name, place in places.items():
+def instrument(tree: ast.Module, places: Mapping[str, Place], context: str = "self") -> ast.Module:
+    """A tree with every node's expression, and its inputs, wrapped in taps.
+
+    Args:
+        tree: of the text.
+        places: of every node.
+        context: the variable that tells instances of one block apart; it is handed to the taps of
+            expressions that several instances share.
+    """
+    wraps: dict[Range, dict[_Wrap, None]] = {}
+    for id, place in places.items():
         if place.module is not None:
             continue
+        name = relative_name(id, place.instance)
+        shared = context if place.instance else None
         for index, part in enumerate(place.inputs):
-            wraps.setdefault(part, []).append((FEED, name, index))
+            wraps.setdefault(part, {}).setdefault((FEED, name, index, shared))
         # The expression is tapped inside whatever feeds it to a reader in the same range.
-        wraps.setdefault(place.range, []).insert(0, (TAP, name, None))
+        own: _Wrap = (TAP, name, None, shared)
+        wraps[place.range] = {own: None, **wraps.get(place.range, {})}
     taps = _Taps(wraps)
     made: ast.Module = taps.visit(tree)
     missing = sorted(set(wraps) - taps.found)
@@ -118,10 +129,56 @@ def instrument(tree: ast.Module, places: Mapping[str, Place]) -> ast.Module:
     return ast.fix_missing_locations(made)
 
 
+_Wrap = tuple[str, str, int | None, str | None]
+
+
+def relative_name(id: str, instance: str) -> str:
+    """The name of a node inside its block instance."""
+    return id.removeprefix(f"{instance}.") if instance else id
+
+
+class Executions:
+    """Which node an expression or a module stands for, as several instances share it.
+
+    An object that several instances share runs once for each of them, in the order of the text.
+    """
+
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        self._nodes: dict[tuple[str, str], list[str]] = {}
+        for id, place in places.items():
+            if place.module is None:
+                key = (place.live, relative_name(id, place.instance))
+            else:
+                key = (place.module, "")
+            self._nodes.setdefault(key, []).append(id)
+        self._done: dict[tuple[str, str], int] = {}
+
+    def begin(self) -> None:
+        """Start a new pass."""
+        self._done = {}
+
+    def modules(self) -> list[str]:
+        """The paths of modules that compute nodes by themselves."""
+        return [path for path, name in self._nodes if not name]
+
+    def node(self, live: str, name: str = "") -> str | None:
+        """The id of the node that is about to run; None where the instance does not have it."""
+        nodes = self._nodes.get((live, name))
+        if nodes is None:
+            return None
+        return nodes[self._done.get((live, name), 0) % len(nodes)]
+
+    def done(self, live: str, name: str = "") -> str | None:
+        """The id of the node that has run; None where the instance does not have it."""
+        id = self.node(live, name)
+        self._done[live, name] = self._done.get((live, name), 0) + 1
+        return id
+
+
 class _Taps(ast.NodeTransformer):
     """Wraps the expressions at these ranges in calls."""
 
-    def __init__(self, wraps: Mapping[Range, list[tuple[str, str, int | None]]]) -> None:
+    def __init__(self, wraps: Mapping[Range, Mapping[_Wrap, None]]) -> None:
         self.wraps = wraps
         self.found: set[Range] = set()
 
@@ -135,10 +192,12 @@ class _Taps(ast.NodeTransformer):
         place = Range(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
         if place in self.found:
             return changed
-        for function, name, index in self.wraps.get(place, ()):
+        for function, name, index, context in self.wraps.get(place, ()):
             self.found.add(place)
-            constants = [ast.Constant(v) for v in (name, index) if v is not None]
-            call = ast.Call(ast.Name(function, ast.Load()), [*constants, changed], [])
+            first: list[ast.expr] = [ast.Constant(v) for v in (name, index) if v is not None]
+            if context is not None:
+                first.append(ast.Name(context, ast.Load()))
+            call = ast.Call(ast.Name(function, ast.Load()), [*first, changed], [])
             changed = ast.copy_location(call, node)
         return changed
 

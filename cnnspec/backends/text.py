@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from cnnspec.backends.base import Emitted, Place, Range, Slot
+from cnnspec.backends.base import Emitted, Slot
+from cnnspec.backends.groups import Group, Groups, Part
 from cnnspec.backends.library import Library, names_in
-from cnnspec.backends.writer import WIDTH, Code, Writer, unmarked
+from cnnspec.backends.placing import places
+from cnnspec.backends.symbols import Symbol
+from cnnspec.backends.writer import WIDTH, Code, Writer, literal, unmarked
 from cnnspec.diagnostics import Diagnostic, Label, SpecError
 from cnnspec.graph import Graph, Node, Scope, Value
 from cnnspec.ops.base import Op, Shape, show
 
 LONGEST_SUMMARY = WIDTH - len('""": ."""')
-
-
-def camel(name: str) -> str:
-    """`lenet_tanh` as a class is called, `LenetTanh`."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def snake(name: str) -> str:
@@ -127,14 +125,86 @@ def enclosing(graph: Graph, value: Value) -> list[Scope]:
             return found
 
 
-def places(graph: Graph, ranges: Mapping[str, Range], held: Mapping[str, str]) -> dict[str, Place]:
-    """Where each node stands: its own mark, the marks of its inputs, the module that holds it."""
-    found = {}
-    for node in graph.nodes:
-        marks = (f"{node.id}:{index}" for index in range(len(node.inputs)))
-        inputs = tuple(ranges[name] for name in marks if name in ranges)
-        found[node.id] = Place(ranges[node.id], inputs, held.get(node.id))
-    return found
+def canonical_slots(graph: Graph) -> dict[str, Slot]:
+    """Slots of a back end that keeps everything under canonical names, in canonical layouts."""
+    return {
+        name: Slot(name, param.layout, param.layout, param.shape)
+        for name, param in graph.params().items()
+    }
+
+
+# --- classes -------------------------------------------------------------------------------------
+
+
+def check_clashes(
+    graph: Graph, entry: str, groups: Groups, taken: Iterable[str], backend: str
+) -> None:
+    """Refuse names of the network and of blocks that the file has already.
+
+    Raises:
+        SpecError: at the name.
+    """
+    check_clash(graph, entry, taken, backend)
+    used = {*taken, entry}
+    for group in groups.blocks:
+        if group.name in used:
+            origin = group.members[0].origin
+            raise SpecError(
+                Diagnostic(
+                    "name-clash",
+                    f"the {backend} file already has a `{group.name}`, "
+                    f"which block `{group.block}` would be called",
+                    None if origin is None else Label(origin.span),
+                    help="give the block another name",
+                )
+            )
+        used.add(group.name)
+
+
+def arguments(signature: Iterable[Symbol]) -> list[str]:
+    """The arguments of a constructor, with their defaults."""
+    return [s.name if s.required else f"{s.name}={literal(s.default)}" for s in signature]
+
+
+def part_of(group: Group, node: Node[Op]) -> Part:
+    """The statement that computes a node of the network's own scope."""
+    return next(part for part in group.parts if part.child is node)
+
+
+def foldable(graph: Graph, root: Group, folded: Mapping[str, Node[Op]]) -> bool:
+    """Whether every final activation is the last statement of its output."""
+    if any(output.training_only for output in graph.outputs):
+        return False
+    users = graph.users()
+    own = {part.child.id for part in root.parts if isinstance(part.child, Node)}
+    return all(not users[node.id] and node.id in own for node in folded.values())
+
+
+def without(root: Group, folded: Mapping[str, Node[Op]]) -> tuple[list[Part], dict[str, str]]:
+    """The statements but the final activations, and what the losses read."""
+    last = {id(node) for node in folded.values()}
+    body = [part for part in root.parts if id(part.child) not in last]
+    logits = dict(root.outputs)
+    for name, node in folded.items():
+        logits[name] = part_of(root, node).reads[0]
+    return body, logits
+
+
+def always(graph: Graph, values: Mapping[str, str]) -> dict[str, str]:
+    """Outputs that inference has as well."""
+    only = {output.name for output in graph.outputs if output.training_only}
+    return {name: key for name, key in values.items() if name not in only}
+
+
+def auxiliary(graph: Graph, group: Group, body: Sequence[Part]) -> set[str]:
+    """Keys of statements that only outputs of training need."""
+    if group.block is not None or not any(output.training_only for output in graph.outputs):
+        return set()
+    needed = set(always(graph, dict(group.outputs)).values())
+    for part in reversed(body):
+        if needed.intersection(part.values):
+            needed.update(part.reads)
+    return {part.key for part in body if not needed.intersection(part.values)}
 
 
 def emitted(
@@ -143,7 +213,7 @@ def emitted(
     entry: str,
     writer: Writer,
     slots: Mapping[str, Slot],
-    held: Mapping[str, str] | None = None,
+    groups: Groups,
 ) -> Emitted:
     """The finished file, with what the graph knows about it."""
     source, ranges = writer.finish()
@@ -152,17 +222,10 @@ def emitted(
         backend=backend,
         entry=entry,
         slots=slots,
-        lines=places(graph, ranges, held or {}),
+        lines=places(groups, ranges),
         inputs=tuple((entry.name, entry.shape) for entry in graph.inputs),
         outputs=tuple(output.name for output in graph.outputs),
+        training_only=tuple(o.name for o in graph.outputs if o.training_only),
         logits=bool(folded(graph)),
         trains=graph.training is not None,
     )
-
-
-def canonical_slots(graph: Graph) -> dict[str, Slot]:
-    """Slots of a back end that keeps everything under canonical names, in canonical layouts."""
-    return {
-        name: Slot(name, param.layout, param.layout, param.shape)
-        for name, param in graph.params().items()
-    }

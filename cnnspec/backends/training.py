@@ -35,6 +35,36 @@ def total_loss(training: Training) -> Code:
     return Code("sum(s / w for s, w in losses.values())")
 
 
+def write_by_mode(
+    graph: Graph, writer: Writer, entries: Mapping[str, Code]
+) -> None:
+    """What `loss_sum` returns, where inference has fewer outputs than training.
+
+    Args:
+        graph: the network.
+        writer: inside the function.
+        entries: for each output an expression over `outputs` and `targets`, both by name.
+    """
+    only = {output.name for output in graph.outputs if output.training_only}
+    kept = [name for name in entries if name not in only]
+    if len(kept) == 1:
+        with writer.indented("if not isinstance(outputs, dict):  # inference has one output"):
+            key = literal(kept[0])
+            writer.line(f"outputs, targets = {{{key}: outputs}}, {{{key}: targets}}")
+    made = ", ".join(f"{literal(name)}: {entries[name]}" for name in kept)
+    writer.line(f"found = {{{made}}}")
+    for name in entries:
+        if name in only:
+            with writer.indented(f"if {literal(name)} in outputs:"):
+                writer.line(f"found[{literal(name)}] = {entries[name]}")
+    writer.line("return found")
+
+
+def by_mode(graph: Graph) -> bool:
+    """Whether inference has fewer outputs than training."""
+    return any(output.training_only for output in graph.outputs)
+
+
 def write_learning_rate(writer: Writer, training: Training) -> None:
     """The function `learning_rate`."""
     with writer.indented("def learning_rate(update, updates_per_epoch):"):

@@ -9,37 +9,30 @@ import builtins
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from cnnspec.graph import Node, Scope, Value
-from cnnspec.ops.base import Op
+from typing import Protocol
 
 RUNNING = "x"
+UNREAD = "_"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A statement of a scope's forward pass: a node, or a child scope that is called."""
-
-    child: Node[Op] | Scope
-    reads: tuple[Value, ...]
-    value: Value
+class Statement(Protocol):
+    """What reads values and makes others; values go by a key that is theirs within a scope."""
 
     @property
     def name(self) -> str:
         """The name of the attribute or layer."""
-        return self.child.name
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Keys of what goes in, in order."""
 
-def items(scope: Scope) -> list[Item]:
-    """The statements of a scope, in order."""
-    found = []
-    for child in scope.children:
-        if isinstance(child, Scope):
-            reads = tuple(value for _, value in child.inputs)
-            found.append(Item(child, reads, child.outputs[0][1]))
-        else:
-            found.append(Item(child, child.inputs, child))
-    return found
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Keys of what comes out; the first is its value."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each of `values`."""
 
 
 class Names:
@@ -59,55 +52,81 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Local names of a scope: of its inputs and of every value in it, by id."""
+    """Local names of a scope: of its inputs and of every value in it, by key."""
 
     arguments: tuple[str, ...]
     local: Mapping[str, str]
 
-    def __getitem__(self, value: Value) -> str:
-        return self.local[value.id]
+    def __getitem__(self, key: str) -> str:
+        return self.local[key]
 
 
 def plan(
-    scope: Scope,
-    body: Sequence[Item],
-    returned: Sequence[Value],
+    inputs: Sequence[tuple[str, str]],
+    body: Sequence[Statement],
+    returned: Sequence[str],
     names: Names,
     *,
     single: str = "inputs",
+    unread: str | None = UNREAD,
 ) -> Plan:
     """Give every value of a scope a local name.
 
     Args:
-        scope: whose inputs are the arguments.
-        body: its statements, in order.
+        inputs: name and key of each argument.
+        body: statements, in order.
         returned: the values that are read after the last statement.
         names: the names that are taken.
         single: name of a single argument that cannot be the running value.
+        unread: name of further values that nothing reads; None gives them names of their own.
     """
     last: dict[str, int] = {}
     for index, item in enumerate(body):
-        for value in item.reads:
-            last[value.id] = index
-    for value in returned:
-        last[value.id] = len(body)
+        for key in item.reads:
+            last[key] = index
+    for key in returned:
+        last[key] = len(body)
     running = [False] * len(body)
     following = len(body)  # index of the next statement that makes a new running value
     for index in reversed(range(len(body))):
-        if last.get(body[index].value.id, index) <= following:
+        if last.get(body[index].values[0], index) <= following and not _aside(
+            body, index, last, following
+        ):
             running[index] = True
             following = index
     local: dict[str, str] = {}
     arguments = []
-    for name, value in scope.inputs:
-        if len(scope.inputs) > 1:
+    for name, key in inputs:
+        if len(inputs) > 1:
             argument = names.take(name)
-        elif last.get(value.id, 0) <= following:
+        elif last.get(key, 0) <= following:
             argument = RUNNING
         else:
             argument = names.take(single)
         arguments.append(argument)
-        local[value.id] = argument
+        local[key] = argument
     for item, is_running in zip(body, running, strict=True):
-        local[item.value.id] = RUNNING if is_running else names.take(item.name)
+        first, *others = item.values
+        local[first] = RUNNING if is_running else names.take(plain(item.labels[0]))
+        for key, label in zip(others, item.labels[1:], strict=True):
+            read = key in last or unread is None
+            local[key] = names.take(plain(label)) if read else unread or UNREAD
     return Plan(tuple(arguments), local)
+
+
+def _aside(body: Sequence[Statement], index: int, last: Mapping[str, int], following: int) -> bool:
+    """Whether a statement is a side branch, over which the value before it stays the running one.
+
+    In `x = conv(x); shortcut = project(inputs); x = x + shortcut` it is the shortcut that gets a
+    name, as the inputs have one already.
+    """
+    if not index or any(not key.startswith("@") for key in body[index].reads):
+        return False
+    before = body[index - 1].values[0]
+    return before not in body[index].reads and index < last.get(before, 0) <= following
+
+
+def plain(name: str) -> str:
+    """A path as one word that a variable may be called."""
+    word = name.replace(".", "_")
+    return word if not word[:1].isdigit() else f"layer{word}"

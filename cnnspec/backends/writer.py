@@ -15,7 +15,19 @@ from cnnspec.backends.base import Range
 from cnnspec.backends.layout import INDENT, WIDTH, lay_out
 from cnnspec.backends.marks import CLOSE, NAME_END, OPEN, marked, unmarked
 
-__all__ = ["INDENT", "WIDTH", "Code", "Writer", "call", "code", "literal", "mark", "unmarked"]
+__all__ = [
+    "INDENT",
+    "WIDTH",
+    "Call",
+    "Code",
+    "Writer",
+    "apply",
+    "call",
+    "code",
+    "literal",
+    "mark",
+    "unmarked",
+]
 
 
 class Code(str):
@@ -61,10 +73,31 @@ def code(value: object) -> Code:
     return value if isinstance(value, Code) else literal(value)
 
 
-def call(function: str, *args: object, **kwargs: object) -> Code:
+class Call(Code):
+    """A call as source, which still knows its function and its arguments.
+
+    Attributes:
+        function: as written, or a call whose result is called.
+        args: positional ones, values or `Code`.
+        kwargs: the others.
+    """
+
+    function: str
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
+def call(function: str, *args: object, **kwargs: object) -> Call:
     """`function(a, b, key=c)`."""
     parts = [*(code(a) for a in args), *(f"{key}={code(value)}" for key, value in kwargs.items())]
-    return Code(f"{function}({', '.join(parts)})")
+    made = Call(f"{function}({', '.join(parts)})")
+    made.function, made.args, made.kwargs = function, args, kwargs
+    return made
+
+
+def apply(function: str, *args: object) -> Call:
+    """The call of a layer: `layers.ReLU()(x)`."""
+    return call(function, *args)
 
 
 def mark(name: str, expression: str) -> Code:
@@ -86,6 +119,10 @@ class Writer:
             self.lines.append("")
             return
         self.lines.extend(lay_out(text, self.depth * len(INDENT), self.width))
+
+    def fits(self, text: str) -> bool:
+        """Whether a statement would stay on one line."""
+        return self.depth * len(INDENT) + len(unmarked(text)) <= self.width
 
     def block(self, text: str) -> None:
         """Lines that are laid out already."""

@@ -14,7 +14,7 @@ from cnnspec.backends import get as get_backend
 from cnnspec.build import build
 from cnnspec.check.engines import Engine, engines
 from cnnspec.check.options import DEFAULT_BACKENDS, Options, Report, SpecReport, Status
-from cnnspec.check.run import run
+from cnnspec.check.run import needs_process, run
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError, SpecError, UserError
 from cnnspec.document import read
 from cnnspec.graph import Graph
@@ -31,6 +31,8 @@ def check(
     steps: int = 5,
     inputs: Mapping[str, Array] | None = None,
     sources: Mapping[str, tuple[str, str | None]] | None = None,
+    reduce: bool = False,
+    graph: bool = False,
     in_process: bool = False,
     timeout: float = 600.0,
 ) -> Report:
@@ -44,6 +46,8 @@ def check(
         steps: training steps to compare.
         inputs: by name, float64, N, C, space; random ones by default.
         sources: back end -> (file, name or None), an edited or hand-written file to check.
+        reduce: run each network on its smallest inputs instead of those of its size.
+        graph: let engines compile a step before they run it (Keras: `tf.function`).
         in_process: run everything in this process.
         timeout: seconds that an engine may take for one answer.
 
@@ -60,6 +64,8 @@ def check(
         steps=steps,
         inputs=inputs,
         sources=dict(sources or {}),
+        reduce=reduce,
+        graph=graph,
         in_process=in_process,
         timeout=timeout,
     )
@@ -69,9 +75,9 @@ def check(
     if not graphs:
         raise SetupError(Diagnostic("nothing-compared", "there is no spec to check"))
     report = Report()
-    with engines(list(options.backends), in_process=in_process, timeout=timeout) as made:
-        for graph, name in zip(graphs, names, strict=True):
-            report.specs.append(check_graph(graph, name, options, made))
+    with engines(needs_process(options), in_process=in_process, timeout=timeout) as made:
+        for network, name in zip(graphs, names, strict=True):
+            report.specs.append(check_graph(network, name, options, made))
     return report
 
 
@@ -92,6 +98,14 @@ def require(options: Options) -> None:
                 "nothing-compared",
                 "a check needs at least two backends",
                 help="--backends " + ",".join(DEFAULT_BACKENDS),
+            )
+        )
+    if options.reduce and options.inputs is not None:
+        faults.append(
+            Diagnostic(
+                "reduced-inputs",
+                "`--reduce` finds the inputs' sizes, and `--inputs` gives inputs of their own",
+                help="leave one of the two out",
             )
         )
     for name, (file, _) in options.sources.items():

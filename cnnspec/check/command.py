@@ -15,6 +15,7 @@ from cnnspec.check.api import check_graph, require, status_of
 from cnnspec.check.engines import engines
 from cnnspec.check.options import EXIT_STATUS, Options, Report, SpecReport
 from cnnspec.check.report import tally, to_json, to_text
+from cnnspec.check.run import needs_process
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError, Span, UserError
 from cnnspec.document import read
 from cnnspec.files import write_bytes
@@ -64,7 +65,7 @@ def command(
         raise SetupError(Diagnostic("save-one", "`--save` takes the results of one spec"))
     report = Report()
     spans: dict[str, Span] = {}
-    with engines(list(backends), in_process=in_process) as made:
+    with engines(needs_process(options), in_process=in_process) as made:
         for spec in specs:
             try:
                 graph = build(read_spec(read(spec))).graph

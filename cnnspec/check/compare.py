@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cnnspec.check.pieces import magnitude, pieces
+
 Array = npt.NDArray[Any]
 
 Quantity = Literal["forward", "input_gradient", "parameter_gradient", "running_statistics", "step"]
@@ -72,41 +74,66 @@ class Comparison:
         return self.max_error / self.magnitude if self.magnitude else math.inf
 
 
-def compare(a: Array, b: Array, bound: Any, **about: Any) -> Comparison:
-    """Hold two tensors against each other; what is not finite, or of another shape, disagrees."""
-    a, b = np.asarray(a), np.asarray(b)
+def compare(
+    a: Array, b: Array, bound: Any, *, unit: float = 1.0, floor: float = 0.0, **about: Any
+) -> Comparison:
+    """Hold two tensors against each other; what is not finite, or of another shape, disagrees.
+
+    Args:
+        a: the first answer, of the reference where there is one.
+        b: the second.
+        bound: a number for each element, or one for all: two elements may lie
+            `unit * bound + floor` apart.
+        unit: what the bound is a coefficient of.
+        floor: what is allowed in any case.
+        **about: the other fields of the comparison.
+    """
+    a, b, bound = np.asarray(a), np.asarray(b), np.asarray(bound)
     if a.shape != b.shape:
         return Comparison(
             agree=False,
             max_error=math.inf,
-            magnitude=_magnitude(a),
+            magnitude=magnitude(a),
             bound=0.0,
             worst=None,
             **{**about, "reason": f"shapes {a.shape} and {b.shape}"},
         )
     if not a.size:
         return Comparison(agree=True, max_error=0.0, magnitude=0.0, bound=0.0, worst=None, **about)
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    limit = np.broadcast_to(np.asarray(bound, dtype=np.float64), a.shape)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(a64 - b64)
-    # An infinity or NaN is never right, not even the same one on both sides.
-    error = np.where(np.isfinite(a64) & np.isfinite(b64), error, math.inf)
+    if bound.shape != a.shape:
+        bound = np.broadcast_to(bound, a.shape)
+    agree, max_error, largest, worst_ratio = True, 0.0, 0.0, -1.0
+    worst: tuple[int, float, float, float] = (0, 0.0, 0.0, 0.0)
+    start = 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.where(error == 0, 0.0, error / limit)
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), a.shape))
+        for narrow in pieces(a, b, bound):
+            left, right, coefficient = (x.astype(np.float64, copy=False) for x in narrow)
+            limit = unit * coefficient + floor
+            error = np.abs(left - right)
+            # An infinity or NaN is never right, not even the same one on both sides.
+            if not math.isfinite(magnitude(error)):
+                error[~(np.isfinite(left) & np.isfinite(right))] = math.inf
+            ratio = error / limit
+            at = int(np.argmax(ratio))
+            if math.isnan(ratio[at]):  # no error within no bound is 0 / 0
+                ratio[error == 0] = 0.0
+                at = int(np.argmax(ratio))
+            agree = agree and bool(ratio[at] < 1 or np.all(error <= limit))
+            max_error = max(max_error, float(error.max()))
+            largest = max(largest, magnitude(left))
+            if not ratio[at] <= worst_ratio:
+                worst_ratio = float(ratio[at])
+                worst = (start + at, float(left[at]), float(right[at]), float(limit[at]))
+            start += len(left)
+    index = tuple(int(i) for i in np.unravel_index(worst[0], a.shape))
     return Comparison(
-        agree=bool(np.all(error <= limit)),
-        max_error=float(np.max(error)),
-        magnitude=_magnitude(a64),
-        bound=float(limit[index]),
-        worst=Worst(index, float(a64[index]), float(b64[index]), float(limit[index])),
+        agree=agree,
+        max_error=max_error,
+        magnitude=largest,
+        bound=worst[3],
+        worst=Worst(index, *worst[1:]),
         **about,
     )
-
-
-def _magnitude(value: Array) -> float:
-    return float(np.max(np.abs(value))) if value.size else 0.0
 
 
 def severity(comparison: Comparison) -> float:

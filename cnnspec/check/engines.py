@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from cnnspec.backends.base import Emitted
-from cnnspec.check.worker import Sessions, answer, receive, send
+from cnnspec.check.worker import Sessions, answer, receive, send, widen
 from cnnspec.diagnostics import Diagnostic, UserError
 
 TIMEOUT = 600.0
@@ -96,6 +96,9 @@ class Child:
             stderr=self._errors,
             env={**os.environ, **THREADS, **{k: os.environ.get(k, v) for k, v in QUIET.items()}},
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        widen(self._process.stdin, self._process.stdout)
 
     def revive(self) -> None:
         """Start a new process where the old one has died."""
@@ -188,9 +191,15 @@ class Remote:
         """The engine's name."""
         return self.engine.name
 
-    def call(self, method: str, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call a method of the session."""
-        return self.engine.submit("call", key=self.key, method=method, args=args, kwargs=kwargs)
+    def call(self, method: str, *args: Any, hold: str | None = None, **kwargs: Any) -> Future[Any]:
+        """Call a method of the session; with `hold` the answer stays there, to `take` parts of."""
+        return self.engine.submit(
+            "call", key=self.key, method=method, args=args, kwargs=kwargs, hold=hold
+        )
+
+    def take(self, hold: str, parts: Sequence[Hashable]) -> Future[Any]:
+        """Parts of a held answer, in this order; each can be taken once."""
+        return self.engine.submit("take", hold=hold, parts=tuple(parts))
 
     def call_close(self) -> Future[Any]:
         """Close the session; its engine lives on for the next network."""

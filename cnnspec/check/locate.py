@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnnspec.check.bounds import FLOOR, UNIT
 from cnnspec.check.compare import Comparison, compare
 
@@ -20,22 +18,23 @@ def first_different_module(checker: Checker, found: Comparison) -> Comparison | 
         return None
     (name, *_) = names
     training = found.training
-    answer, whole = checker.answers[training], checker.whole[training]
-    inputs: Any = checker.sampled_inputs
+    known = checker.known[training]
+    answer, whole = known.answer, known.whole
+    assert whole is not None
+    inputs: Any = known.sample.inputs
     answers = checker.tell({name: ("watch", (inputs,), {"training": training})})
     watched = answers.get(name, {})
     before = ""
-    for node in checker.graph.nodes:
+    for node in known.nodes:
         if node.id not in watched:
             continue
         value = watched[node.id]
-        bound: Any = UNIT["float64"] * whole.values[node.id] + FLOOR["float64"]
-        if np.shape(value) != np.shape(answer.values[node.id]):
-            bound = 0.0
         compared = compare(
             answer.values[node.id],
             value,
-            bound,
+            whole.values[node.id],
+            unit=UNIT["float64"],
+            floor=FLOOR["float64"],
             backends=("numpy", name),
             quantity="forward",
             mode="end_to_end",

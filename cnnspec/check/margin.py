@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cnnspec.graph import Graph, Node
+from cnnspec.graph import Node
+from cnnspec.ops.adaptive_pool import AdaptiveMaxPool, Bins
 from cnnspec.ops.base import Op
 from cnnspec.ops.pool import MaxPool
 from cnnspec.window import Window
@@ -22,12 +23,15 @@ MARGIN = 100.0
 
 
 def unsafe(
-    graph: Graph, values: Mapping[str, Array], spread: Mapping[str, Array], unit: float
+    nodes: Sequence[Node[Op]],
+    values: Mapping[str, Array],
+    spread: Mapping[str, Array],
+    unit: float,
 ) -> list[str]:
     """The nodes with a decision that rounding could flip.
 
     Args:
-        graph: the network.
+        nodes: of the network, in order.
         values: every value of the reference, inputs included.
         spread: for each value the deviation that perturbation causes, per unit of relative size.
         unit: the unit roundoff.
@@ -36,10 +40,12 @@ def unsafe(
     not flip, and does not count.
     """
     found = []
-    for node in graph.nodes:
+    for node in nodes:
         value = values[node.inputs[0].id]
         moves = MARGIN * 10 * unit * spread.get(node.inputs[0].id, np.zeros(value.shape))
-        if node.op.selects:
+        if node.op.selects and len(node.inputs) > 1:
+            gap, move = closest(node, values, spread, unit)
+        elif node.op.selects:
             gap, move = runner_up(node, value, moves)
         elif node.op.kinks:
             gap = np.min([np.abs(value - kink) for kink in node.op.kinks], axis=0)
@@ -54,21 +60,57 @@ def unsafe(
 def runner_up(node: Node[Op], value: Array, moves: Array) -> tuple[Array, Array]:
     """For each window: the gap between its two largest values, and how far both may move."""
     shape = node.inputs[0].shape
+    if isinstance(node.op, AdaptiveMaxPool):
+        bins = node.op.bins(shape)
+        return two_largest(binned(value, bins, -math.inf), binned(moves, bins, 0.0))
     if isinstance(node.op, MaxPool):
         window = node.op.window(shape)
     else:
         space = shape[1:]
         ones = tuple(1 for _ in space)
         window = Window(space, ones, ones, tuple((0, 0) for _ in space))
-    values = taps(value, window, -math.inf)
-    order = np.argsort(values, axis=0, kind="stable")
+    return two_largest(taps(value, window, -math.inf), taps(moves, window, 0.0))
+
+
+def closest(
+    node: Node[Op], values: Mapping[str, Array], spread: Mapping[str, Array], unit: float
+) -> tuple[Array, Array]:
+    """For each element: the gap between its two largest inputs, and how far both may move.
+
+    Two inputs that are one value tie everywhere, and never come apart.
+    """
+    inputs = list(dict.fromkeys(value.id for value in node.inputs))
+    candidates = np.stack([values[name] for name in inputs])
+    still = np.zeros(candidates.shape[1:])
+    moves = np.stack([MARGIN * 10 * unit * spread.get(name, still) for name in inputs])
+    return two_largest(candidates, moves)
+
+
+def two_largest(values: Array, moves: Array) -> tuple[Array, Array]:
+    """The gap between the two largest along the first axis, and how far both may move."""
     if len(values) < 2:
         return np.full(values.shape[1:], math.inf), np.zeros(values.shape[1:])
-    top = np.take_along_axis(values, order[-2:], axis=0)
-    move = np.take_along_axis(taps(moves, window, 0.0), order[-2:], axis=0)
+    order = np.argsort(values, axis=0, kind="stable")[-2:]
+    top = np.take_along_axis(values, order, axis=0)
+    move = np.take_along_axis(moves, order, axis=0)
     with np.errstate(invalid="ignore"):
         gap = top[1] - top[0]
     return gap, move[0] + move[1]
+
+
+def binned(value: Array, bins: Sequence[Bins], fill: float) -> Array:
+    """The elements of every bin, one after the other: (taps, N, C, *out)."""
+    widths = [max(end - first for first, end in axis) for axis in bins]
+    padded = np.pad(value, [(0, 0), (0, 0), *((0, 1) for _ in bins)], constant_values=fill)
+    found = []
+    for offsets in itertools.product(*(range(width) for width in widths)):
+        index = [
+            [first + q if first + q < end else -1 for first, end in axis]  # -1 is the filling
+            for axis, q in zip(bins, offsets, strict=True)
+        ]
+        key: tuple[Any, ...] = (..., *np.ix_(*index))
+        found.append(padded[key])
+    return np.stack(found)
 
 
 def taps(value: Array, window: Window, fill: float) -> Array:

@@ -1,16 +1,26 @@
-"""Isolated and end-to-end comparison in float64."""
+"""Isolated and end-to-end comparison, in one mode of the network: inference or training."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
-from cnnspec.backends.base import Gradients, Trace
-from cnnspec.check import bounds, samples
+from cnnspec.backends.base import Trace
+from cnnspec.check import bounds
+from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT, Bounds
+from cnnspec.check.options import REFERENCE
+from cnnspec.check.pieces import distance
+from cnnspec.check.samples import Sample
+from cnnspec.check.worker import parts
+from cnnspec.graph import Graph, Node, Output
+from cnnspec.liveness import inference_nodes
+from cnnspec.ops.base import Op
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker
@@ -20,153 +30,185 @@ Array = npt.NDArray[Any]
 INFERENCE, TRAINING = False, True
 
 
-def isolated(checker: Checker, sample: samples.Sample, training: bool) -> None:
-    """Every node on its own, fed with the reference's inputs and cotangents."""
-    answer = checker.answers[training]
-    feed = bounds.feeds(checker.graph, sample.inputs, answer)
-    traces = checker.all(
-        "trace", sample.inputs, feed=feed, cotangents=answer.gradients, training=training
-    )
-    for a, b in itertools.combinations(traces, 2):
-        compare_pair(
-            checker, (a, b), traces[a], traces[b], checker.own[training], "float64", training
-        )
+@dataclass(slots=True)
+class Known:
+    """What the reference answers in one mode, and how far others may lie from it.
+
+    Attributes:
+        training: the mode.
+        nodes: that it runs, in order; what only training-only outputs need is not in inference.
+        sample: inputs, and cotangents of the outputs that it has.
+        answer: of the reference, end to end, in float64.
+        own: bounds of each node on its own.
+        whole: bounds of the whole network; None where float64 is not asked for.
+        unsafe: nodes with decisions that rounding could flip.
+    """
+
+    training: bool
+    nodes: Sequence[Node[Op]]
+    sample: Sample
+    answer: Trace
+    own: Bounds
+    whole: Bounds | None = None
+    unsafe: tuple[str, ...] = ()
+
+    @property
+    def feed(self) -> dict[str, tuple[Array, ...]]:
+        """For each node, its inputs."""
+        return bounds.feeds(self.nodes, {**self.sample.inputs, **self.answer.values})
 
 
-def compare_pair(
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A tensor to compare: its bound, and what it is called in the report."""
+
+    bound: Array
+    quantity: str
+    node: str
+    name: str
+    judged: bool = True
+    reason: str = ""
+
+
+def nodes_of(graph: Graph, training: bool) -> tuple[Node[Op], ...]:
+    """The nodes that a mode runs."""
+    return graph.nodes if training else inference_nodes(graph)
+
+
+def outputs_of(graph: Graph, training: bool) -> tuple[Output, ...]:
+    """The outputs that a mode has."""
+    return tuple(output for output in graph.outputs if training or not output.training_only)
+
+
+def compare_all(
     checker: Checker,
-    names: tuple[str, str],
-    left: Trace,
-    right: Trace,
-    own: Bounds,
+    answers: Answers,
+    wanted: Mapping[Part, Wanted],
+    *,
     dtype: str,
-    training: bool,
+    against: Mapping[Part, Array] | None = None,
+    beside: Mapping[Part, Array] | None = None,
+    **about: Any,
 ) -> None:
-    """Every node of two traces, each fed with the same inputs and cotangents."""
-    unit, floor = UNIT[dtype], FLOOR[dtype]
-    about: dict[str, Any] = {
-        "backends": names,
-        "mode": "isolated",
-        "dtype": dtype,
-        "training": training,
+    """Compare what back ends answer, each with each, or all with one exact answer.
+
+    Args:
+        checker: whose report it is.
+        answers: of the back ends.
+        wanted: what to compare, by part.
+        dtype: of the arithmetic.
+        against: exact answers.
+        beside: of a plain NumPy evaluation, whose distance is told beside each comparison.
+        **about: fields that all comparisons share.
+    """
+    sizes = {part: int(np.asarray(what.bound).nbytes) for part, what in wanted.items()}
+    for part, found in answers.each(sizes):
+        what = wanted[part]
+        error = None
+        if against is None:
+            pairs = list(itertools.combinations(found.items(), 2))
+        else:
+            pairs = [((REFERENCE, against[part]), other) for other in found.items()]
+        if against is not None and beside is not None:
+            error = distance(against[part], beside[part])
+        for (a, left), (b, right) in pairs:
+            checker.add(
+                left,
+                right,
+                what.bound,
+                unit=UNIT[dtype],
+                floor=FLOOR[dtype],
+                backends=(a, b),
+                quantity=what.quantity,
+                dtype=dtype,
+                node=what.node,
+                name=what.name,
+                judged=what.judged,
+                reason=what.reason,
+                reference_error=error,
+                **about,
+            )
+
+
+def isolated(checker: Checker, known: Known) -> None:
+    """Every node on its own, fed with the reference's inputs and cotangents."""
+    answers = Answers(checker, "float64", "isolated")
+    if checker.reference_stands_in:
+        answers.add(REFERENCE, dict(parts(known.answer)))
+    options = {
+        "feed": known.feed,
+        "cotangents": known.answer.gradients,
+        "training": known.training,
     }
-    for node in checker.graph.nodes:
-        checker.add(
-            left.values[node.id],
-            right.values[node.id],
-            unit * own.values[node.id] + floor,
-            quantity="forward",
-            node=node.id,
-            name=node.id,
-            **about,
-        )
+    names = [n for n in checker.names("float64") if n not in checker.options.sources]
+    answers.ask(dict.fromkeys(names, ("trace", (known.sample.inputs,), options)))
+    compare_all(
+        checker,
+        answers,
+        each_node(checker.graph, known),
+        mode="isolated",
+        dtype="float64",
+        training=known.training,
+    )
+
+
+def each_node(graph: Graph, known: Known) -> dict[Part, Wanted]:
+    """What a fed trace answers: values, own gradients, those of parameters, and statistics."""
+    own, found = known.own, dict[Part, Wanted]()
+    for node in known.nodes:
+        found["values", node.id] = Wanted(own.values[node.id], "forward", node.id, node.id)
         for index, bound in enumerate(own.own[node.id]):
-            checker.add(
-                left.own[node.id][index],
-                right.own[node.id][index],
-                unit * bound + floor,
-                quantity="input_gradient",
-                node=node.id,
-                name=node.inputs[index].id,
-                **about,
-            )
-    compare_named(
-        checker, left.parameters, right.parameters, own.parameters, "parameter_gradient", about
-    )
-    if training:
-        compare_named(
-            checker, left.statistics, right.statistics, own.statistics, "running_statistics", about
-        )
+            name = node.inputs[index].id
+            found["own", node.id, index] = Wanted(bound, "input_gradient", node.id, name)
+    owners = graph.owners()
+    for name, bound in own.parameters.items():
+        found["parameters", name] = Wanted(bound, "parameter_gradient", owners[name], name)
+    if known.training:
+        for name, bound in own.statistics.items():
+            found["statistics", name] = Wanted(bound, "running_statistics", owners[name], name)
+    return found
 
 
-def compare_named(
-    checker: Checker,
-    left: Mapping[str, Array],
-    right: Mapping[str, Array],
-    coefficients: Mapping[str, Array],
-    quantity: str,
-    about: Mapping[str, Any],
-    **more: Any,
-) -> None:
-    """Tensors by canonical name."""
-    unit, floor = UNIT[about["dtype"]], FLOOR[about["dtype"]]
-    for name, coefficient in coefficients.items():
-        checker.add(
-            left[name],
-            right[name],
-            unit * coefficient + floor,
-            quantity=quantity,
-            node=name.rpartition(".")[0],
-            name=name,
-            **about,
-            **more,
-        )
-
-
-def end_to_end(checker: Checker, sample: samples.Sample, training: bool) -> None:
+def end_to_end(checker: Checker, known: Known) -> None:
     """The files as they are: outputs, gradients of inputs and parameters, statistics."""
-    answers: dict[str, Gradients] = checker.tell(
-        {
-            name: (
-                "gradients",
-                (sample.inputs,),
-                {"cotangents": sample.cotangents, "training": training},
-            )
-            for name in checker.names("float64")
-            if deterministic(checker, name, training)
-        }
+    answers = Answers(checker, "float64", "end to end")
+    options = {"cotangents": known.sample.cotangents, "training": known.training}
+    if checker.reference_stands_in:
+        own = checker.reference.gradients(known.sample.inputs, **options)
+        answers.add(REFERENCE, dict(parts(own)))
+    names = [n for n in checker.names("float64") if deterministic(checker, n, known.training)]
+    answers.ask(dict.fromkeys(names, ("gradients", (known.sample.inputs,), options)))
+    compare_all(
+        checker,
+        answers,
+        _whole(checker, known),
+        mode="end_to_end",
+        dtype="float64",
+        training=known.training,
     )
-    whole = checker.whole[training]
-    for a, b in itertools.combinations(answers, 2):
-        about: dict[str, Any] = {
-            "backends": (a, b),
-            "mode": "end_to_end",
-            "dtype": "float64",
-            "training": training,
-        }
-        left, right = answers[a], answers[b]
-        for output in checker.graph.outputs:
-            checker.add(
-                left.outputs[output.name],
-                right.outputs[output.name],
-                UNIT["float64"] * whole.values[output.value.id] + FLOOR["float64"],
-                quantity="forward",
-                node=output.value.id,
-                name=output.name,
-                **about,
-            )
-        for name, bound in whole.inputs.items():
-            checker.add(
-                left.inputs[name],
-                right.inputs[name],
-                UNIT["float64"] * bound + FLOOR["float64"],
-                quantity="input_gradient",
-                node=name,
-                name=name,
-                judged=not checker.unsafe,
-                reason="a decision could flip" if checker.unsafe else "",
-                **about,
-            )
-        judged = not (checker.unsafe and checker.options.inputs is None)
-        compare_named(
-            checker,
-            left.parameters,
-            right.parameters,
-            whole.parameters,
-            "parameter_gradient",
-            about,
-            judged=judged,
-            reason="" if judged else "a decision could flip",
+
+
+def _whole(checker: Checker, known: Known) -> dict[Part, Wanted]:
+    """Outputs, gradients, and statistics, with what could flip reported and not judged."""
+    assert known.whole is not None
+    whole, owners, found = known.whole, checker.graph.owners(), dict[Part, Wanted]()
+    for output in outputs_of(checker.graph, known.training):
+        id = output.value.id
+        found["outputs", output.name] = Wanted(whole.values[id], "forward", id, output.name)
+    judged = not known.unsafe
+    reason = "" if judged else "a decision could flip"
+    for name, bound in whole.inputs.items():
+        found["inputs", name] = Wanted(bound, "input_gradient", name, name, judged, reason)
+    if checker.options.inputs is not None:  # what a user gives is judged as far as it can be
+        judged, reason = True, ""
+    for name, bound in whole.parameters.items():
+        found["parameters", name] = Wanted(
+            bound, "parameter_gradient", owners[name], name, judged, reason
         )
-        if training:
-            compare_named(
-                checker,
-                left.statistics,
-                right.statistics,
-                whole.statistics,
-                "running_statistics",
-                about,
-            )
+    if known.training:
+        for name, bound in whole.statistics.items():
+            found["statistics", name] = Wanted(bound, "running_statistics", owners[name], name)
+    return found
 
 
 def deterministic(checker: Checker, name: str, training: bool) -> bool:

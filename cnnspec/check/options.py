@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cnnspec.check.compare import Comparison
 from cnnspec.diagnostics import Diagnostic
+from cnnspec.ops.base import Shape
 
 Status = Literal[
     "agree", "disagree", "engine_failed", "invalid_data", "invalid_spec", "environment"
@@ -48,6 +49,9 @@ class Options:
         inputs: instead of random ones, by input name, N, C, space.
         targets: for these inputs, by output name; random where missing.
         sources: back end -> (file, name or None): an edited or hand-written file.
+        reduce: run each network on its smallest inputs instead of those of its size.
+        graph: let engines compile a step before they run it (Keras: `tf.function`).
+        save: keep weights, inputs and outputs of the reference in the report.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
     """
@@ -59,6 +63,9 @@ class Options:
     inputs: Mapping[str, npt.NDArray[Any]] | None = None
     targets: Mapping[str, npt.NDArray[Any]] | None = None
     sources: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
+    reduce: bool = False
+    graph: bool = False
+    save: bool = False
     in_process: bool = False
     timeout: float = 600.0
 
@@ -86,6 +93,8 @@ class SpecReport:
         diagnostics: faults of the spec or the data, engines that failed, notes.
         notes: what a reader has to know: a stated default, what could not be compared.
         saved: the reference's weights, inputs and outputs, for `--save`.
+        inputs: shapes of the inputs that it was run on, by name.
+        reduced: whether these are smaller than the spec's own; None where nobody asked for it.
     """
 
     spec: str
@@ -95,6 +104,8 @@ class SpecReport:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     saved: dict[str, dict[str, npt.NDArray[Any]]] = field(default_factory=dict)
+    inputs: dict[str, Shape] = field(default_factory=dict)
+    reduced: bool | None = None
 
     @property
     def agree(self) -> bool:

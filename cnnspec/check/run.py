@@ -14,13 +14,15 @@ from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
 from cnnspec.backends.base import Trace
 from cnnspec.check import bounds, margin, modes, samples, single, stepping, verdict
-from cnnspec.check.bounds import UNIT, Bounds
+from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
 from cnnspec.check.options import REFERENCE, Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph
+from cnnspec.ops.base import show
+from cnnspec.passes.reduce import reduce
 from cnnspec.training import default_training
 
 Array = npt.NDArray[Any]
@@ -35,12 +37,35 @@ def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]
         UserError: the spec, the inputs, or the surroundings do not allow it.
     """
     report = SpecReport(spec)
+    if options.reduce:
+        graph = _reduced(graph, report)
+    report.inputs = {entry.name: entry.shape for entry in graph.inputs}
     checker = Checker(graph, options, engines, report)
     try:
         checker.run()
     finally:
         checker.close()
     return report
+
+
+def _reduced(graph: Graph, report: SpecReport) -> Graph:
+    small = reduce(graph)
+    report.reduced = small is not graph
+    if report.reduced:
+        shapes = ", ".join(f"`{entry.name}` {show(entry.shape)}" for entry in small.inputs)
+        own = ", ".join(show(entry.shape) for entry in graph.inputs)
+        report.notes.append(f"reduced to {shapes}; the spec's own size is {own}")
+    else:
+        report.notes.append(
+            "nothing to reduce: the spec's own size is used, as no smaller input keeps every "
+            "parameter's shape and every window at work"
+        )
+    return small
+
+
+def needs_process(options: Options) -> list[str]:
+    """The back ends with an engine of their own; the reference stands in for its own back end."""
+    return [n for n in options.backends if n != REFERENCE or n in options.sources]
 
 
 class Checker:
@@ -66,9 +91,15 @@ class Checker:
         self.report = report
         self.seed = graph.seed if options.seed is None else options.seed
         self.reference: Any = None
+        self.plain: Any = None
+        self.reference_stands_in = REFERENCE in options.backends and REFERENCE not in (
+            options.sources
+        )
         self.sessions: dict[str, dict[str, Remote]] = {}
         self.failed: set[str] = set()
-        self.sampled_inputs: Mapping[str, Array] = {}
+        self.known: dict[bool, modes.Known] = {}
+        self._opening: list[dict[str, Future[Any]]] = []
+        self._joined = 0  # comparisons that were made when the engines were ready
 
     # --- the course of it ----------------------------------------------------------------------
 
@@ -76,27 +107,25 @@ class Checker:
         """All of it, in order."""
         self._require_memory()
         self._open()
-        self.weights = samples.weights(self.graph, self.seed)
-        self.reference.assign(self.weights)
-        self.tell({name: ("assign", (self.weights,), {}) for name in self.names("float64")})
-        sample = self._sample()
-        self.sampled_inputs = sample.inputs
+        sample, known = self._compare_modes()
+        self._close_single()
         if "float64" in self.options.dtypes:
-            for training in (INFERENCE, TRAINING):
-                modes.isolated(self, sample, training)
-                modes.end_to_end(self, sample, training)
-            stepping.steps(self, sample)
-        if "float32" in self.options.dtypes:
-            single.single_precision(self, sample)
-        self._save(sample)
+            if not self.options.sources:
+                known.answer, known.whole = Trace(), None  # gigabytes that steps do not need
+            stepping.steps(self, known)
+        if self.options.save:
+            self._save(sample)
         if not any(c.judged for c in self.report.comparisons) and not self.failed:
             raise SetupError(Diagnostic("nothing-compared", "nothing was compared"))
+        restored = [name for name in self.names("float64") if name in self.options.sources]
+        self.tell({name: ("assign", (self.weights,), {}) for name in restored})
         verdict.judge(self)
 
     def close(self) -> None:
         """Close every session; the engines live on."""
-        if self.reference is not None:
-            self.reference.close()
+        for session in (self.reference, self.plain):
+            if session is not None:
+                session.close()
         for name, by_dtype in self.sessions.items():
             if name not in self.failed:
                 self._ask({f"{name} {d}": s.call_close() for d, s in by_dtype.items()})
@@ -107,27 +136,64 @@ class Checker:
         batch = samples.batch_size(self.graph)
         if given is not None:
             batch = len(next(iter(given.values())))
-        one = memory.session_bytes(self.graph, batch)
-        # The reference has a tapped copy, the answers and their bounds beside its own.
-        memory.require((2 + len(self.options.backends)) * one, f"checking `{self.graph.name}`")
+        memory.require(
+            needed_bytes(self.graph, batch, self.options), f"checking `{self.graph.name}`"
+        )
 
     def _open(self) -> None:
+        """Open all sessions; engines do so while the reference is at work, until `_join`."""
         style = Style(random="counter")
         emitted: dict[str, Emitted] = {}
         for name in (REFERENCE, *self.options.backends):
             if name not in emitted:
                 emitted[name] = get(name).emit(self.graph, style)
-        self.reference = get(REFERENCE).open(emitted[REFERENCE], dtype="float64")
-        futures: dict[str, Future[Any]] = {}
-        for name in self.options.backends:
+        opening: dict[str, Future[Any]] = {}
+        for name in needs_process(self.options):
             source = self.options.sources.get(name)
-            extra = {} if source is None else {"source": source}
+            extra: dict[str, Any] = {"eager": not self.options.graph}
+            if source is not None:
+                extra["source"] = source
             for dtype in self.options.dtypes:
                 session, future = Remote.open(self.engines[name], emitted[name], dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
-                futures[f"{name} {dtype}"] = future
-        self._ask(futures)
-        silence(self)
+                opening[f"{name} {dtype}"] = future
+        self.reference = get(REFERENCE).open(emitted[REFERENCE], dtype="float64")
+        self.weights = samples.weights(self.graph, self.seed)
+        self.reference.assign(self.weights)
+        assigning: dict[str, Future[Any]] = {}
+        for dtype in self.options.dtypes:
+            weights = self.weights
+            if dtype == "float32":
+                self.plain = get(REFERENCE).open(emitted[REFERENCE], dtype="float32")
+                self.plain.assign(self.weights)
+                weights = self.plain.weights(copy=False)
+            for name, by_dtype in self.sessions.items():
+                assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
+        self._opening = [opening, assigning]
+
+    def _join(self) -> None:
+        """Wait for the sessions, once."""
+        if self._opening:
+            opening, assigning = self._opening
+            self._opening = []
+            self._ask(opening)
+            self._ask({k: f for k, f in assigning.items() if k.split()[0] not in self.failed})
+            silence(self)
+            self._joined = len(self.report.comparisons)
+
+    def _close_single(self) -> None:
+        """Float32 has been compared, and its memory is needed."""
+        if self.plain is not None:
+            self.plain.close()
+            self.plain = None
+        if "float64" not in self.options.dtypes:
+            return
+        closing = {
+            f"{name} float32": by_dtype.pop("float32").call_close()
+            for name, by_dtype in self.sessions.items()
+            if name not in self.failed and "float32" in by_dtype
+        }
+        self._ask(closing)
 
     def names(self, dtype: str) -> list[str]:
         """The engines that have a session of this dtype and have not failed."""
@@ -149,6 +215,10 @@ class Checker:
                     self.report.diagnostics.append(fault.diagnostic())
         return {key: value for key, value in found.items() if key.split()[0] not in self.failed}
 
+    def collect(self, futures: Mapping[str, Future[Any]]) -> dict[str, Any]:
+        """What engines answer to calls that are under way, by their names."""
+        return self._ask({n: f for n, f in futures.items() if n not in self.failed})
+
     def tell(
         self,
         calls: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]],
@@ -162,21 +232,19 @@ class Checker:
             }
         )
 
-    def all(self, method: str, *args: Any, dtype: str = "float64", **kwargs: Any) -> dict[str, Any]:
-        """The same call to every engine that emitted text of ours."""
-        names = [n for n in self.names(dtype) if n not in self.options.sources]
-        return self.tell(dict.fromkeys(names, (method, args, kwargs)), dtype)
+    # --- both modes ----------------------------------------------------------------------------
 
-    # --- inputs --------------------------------------------------------------------------------
+    def _compare_modes(self) -> tuple[samples.Sample, modes.Known]:
+        """Inference and training on inputs whose decisions are safe, where there are such.
 
-    def _sample(self) -> samples.Sample:
-        """Inputs whose decisions are safe, with the reference's answers and bounds for them."""
-        self.answers: dict[bool, Trace] = {}
-        self.own: dict[bool, Bounds] = {}
-        self.whole: dict[bool, Bounds] = {}
+        One mode is compared before the other is looked at: what the reference knows of one is as
+        large as all weights, several times.
+        """
         given = self.options.inputs
-        unsafe: list[str] = []
-        for draw in range(1 if given is not None else samples.DRAWS):
+        draws = 1 if given is not None else samples.DRAWS
+        unsafe: set[str] = set()
+        known: modes.Known | None = None
+        for draw in range(draws):
             if given is None:
                 size = samples.batch_size(self.graph)
                 sample = samples.sample(self.graph, self.seed, draw, size)
@@ -184,55 +252,60 @@ class Checker:
                 size = len(next(iter(given.values())))
                 made = samples.cotangents(self.graph, self.seed, draw, size)
                 sample = samples.Sample(given, made)
-            unsafe = []
+            del self.report.comparisons[self._joined :]
+            unsafe.clear()
             for training in (INFERENCE, TRAINING):
-                unsafe += self._reference(sample, training)
-            if not unsafe:
+                known = None  # its memory is needed for the next one
+                known = self._reference(sample, training)
+                if known.unsafe and draw < draws - 1:
+                    break
+                unsafe.update(known.unsafe)
+                self._join()
+                self._compare(known)
+            else:
                 break
-        self.unsafe = sorted(set(unsafe), key=[n.id for n in self.graph.nodes].index)
-        if self.unsafe:
+        flipping = [node.id for node in self.graph.nodes if node.id in unsafe]
+        if flipping:
             self.report.notes.append(
                 "decisions that rounding could flip, in "
-                + ", ".join(f"`{name}`" for name in self.unsafe[:5])
-                + (" and others" if len(self.unsafe) > 5 else "")
+                + ", ".join(f"`{name}`" for name in flipping[:5])
+                + (" and others" if len(flipping) > 5 else "")
                 + ": end-to-end input gradients are reported, not judged"
             )
-        return sample
+        assert known is not None
+        return sample, known
 
-    def _reference(self, sample: samples.Sample, training: bool) -> list[str]:
-        """The reference's answers and their bounds; returns the nodes with unsafe decisions."""
+    def _reference(self, sample: samples.Sample, training: bool) -> modes.Known:
+        """The reference's answers and their bounds."""
+        outputs = {output.name for output in modes.outputs_of(self.graph, training)}
+        present = {n: value for n, value in sample.cotangents.items() if n in outputs}
+        sample = samples.Sample(sample.inputs, present)
         common: dict[str, Any] = {"training": training, "at": At()}
-        answer = self.reference.trace(sample.inputs, cotangents=sample.cotangents, **common)
-        feed = bounds.feeds(self.graph, sample.inputs, answer)
-        alone = self.reference.trace(
-            sample.inputs, feed=feed, cotangents=answer.gradients, **common
-        )
+        answer = self.reference.trace(sample.inputs, cotangents=present, **common)
         for name, value in (*answer.values.items(), *answer.gradients.items()):
             if not np.all(np.isfinite(value)):
                 raise DataError(Diagnostic("not-finite", f"the reference's `{name}` is not finite"))
-        own = bounds.isolated(
-            self.graph,
-            self.reference,
-            self.weights,
-            sample.inputs,
-            feed,
-            answer.gradients,
-            alone,
-            seed=self.seed,
-            **common,
-        )
-        whole = bounds.end_to_end(
-            self.graph,
-            self.reference,
-            sample,
-            answer,
-            own,
-            seed=self.seed,
-            **common,
-        )
-        self.answers[training], self.own[training], self.whole[training] = answer, own, whole
-        known = {**sample.inputs, **answer.values}
-        return margin.unsafe(self.graph, known, whole.spread, UNIT["float64"])
+        nodes = modes.nodes_of(self.graph, training)
+        common["seed"] = self.seed
+        own = bounds.isolated(nodes, self.reference, self.weights, sample.inputs, answer, **common)
+        known = modes.Known(training, nodes, sample, answer, own)
+        if "float64" in self.options.dtypes:
+            known.whole = bounds.end_to_end(
+                self.graph, self.reference, sample, answer, own, **common
+            )
+            values = {**sample.inputs, **answer.values}
+            spread = known.whole.spread
+            known.unsafe = tuple(margin.unsafe(nodes, values, spread, UNIT["float64"]))
+        return known
+
+    def _compare(self, known: modes.Known) -> None:
+        if "float64" in self.options.dtypes:
+            modes.isolated(self, known)
+            modes.end_to_end(self, known)
+        if "float32" in self.options.dtypes:
+            single.single_precision(self, known)
+        if self.options.sources:
+            self.known[known.training] = known  # to find the first module that differs
 
     def add(self, a: Array, b: Array, bound: Any, **about: Any) -> None:
         """Compare two tensors and note the outcome."""
@@ -247,4 +320,16 @@ class Checker:
         }
 
 
-__all__ = ["run"]
+def needed_bytes(graph: Graph, batch: int, options: Options) -> int:
+    """About what a check holds at its peak, all processes together.
+
+    Of weights the initial ones, the reference's, two gradients and two bounds of them; an engine
+    has its own, their gradients, and an optimizer's buffer. Every process has all activations and
+    their gradients, the reference the bounds of both beside them.
+    """
+    engines = len(needs_process(options))
+    weights, activations = memory.weights_bytes(graph), memory.activation_bytes(graph, batch)
+    return (6 + 3 * engines) * weights + (4 + 2 * engines) * activations
+
+
+__all__ = ["Checker", "needed_bytes", "needs_process", "run"]

@@ -39,8 +39,12 @@ def batch_size(graph: Graph) -> int:
 
 def generator(seed: int, purpose: str, draw: int = 0) -> np.random.Generator:
     """Random numbers for one purpose."""
-    words = [seed & 0xFFFFFFFF, seed >> 32, draw, *purpose.encode()]
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+    return np.random.Generator(np.random.Philox(seeds(seed, purpose, draw)))
+
+
+def seeds(seed: int, purpose: str, draw: int = 0) -> np.random.SeedSequence:
+    """What random numbers for one purpose grow out of."""
+    return np.random.SeedSequence([seed & 0xFFFFFFFF, seed >> 32, draw, *purpose.encode()])
 
 
 def weights(graph: Graph, seed: int) -> dict[str, Array]:
@@ -63,15 +67,19 @@ def weights(graph: Graph, seed: int) -> dict[str, Array]:
 
 def sample(graph: Graph, seed: int, draw: int, size: int) -> Sample:
     """Normal inputs and cotangents."""
-    inputs = {
+    return Sample(inputs(graph, seed, draw, size), cotangents(graph, seed, draw, size))
+
+
+def inputs(graph: Graph, seed: int, draw: int, size: int) -> dict[str, Array]:
+    """Normal values for each input."""
+    return {
         entry.name: generator(seed, f"input/{entry.name}", draw).normal(size=(size, *entry.shape))
         for entry in graph.inputs
     }
-    return Sample(inputs, cotangents(graph, seed, draw, size))
 
 
 def cotangents(graph: Graph, seed: int, draw: int, size: int) -> dict[str, Array]:
-    """A normal cotangent for each output."""
+    """A normal cotangent for each output, those of training only included."""
     return {
         output.name: generator(seed, f"cotangent/{output.name}", draw).normal(
             size=(size, *output.value.shape)

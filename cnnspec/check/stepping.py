@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnspec.backends import At
-from cnnspec.check import bounds, modes, samples
+from cnnspec.check import modes, samples
+from cnnspec.check.answers import Answers
 from cnnspec.check.bounds import FLOOR, UNIT
+from cnnspec.check.options import REFERENCE
+from cnnspec.check.trajectory import Batch, Trajectory
 from cnnspec.training import Adam
 
 if TYPE_CHECKING:
@@ -23,10 +25,22 @@ Array = npt.NDArray[Any]
 UPDATES_PER_EPOCH = 2
 MOST_RATES = 10_000
 
+STEP: dict[str, Any] = {
+    "quantity": "step",
+    "mode": "end_to_end",
+    "dtype": "float64",
+    "training": True,
+}
+"""What all comparisons of steps have in common."""
 
-def steps(checker: Checker, sample: samples.Sample) -> None:
-    """Some updates by each file's own `train_step`, compared after each."""
-    count = checker.options.steps
+
+def steps(checker: Checker, known: modes.Known) -> None:
+    """Some updates by each file's own `train_step`, compared after each.
+
+    Args:
+        checker: of the network; the reference's weights are the initial ones, before and after.
+        known: of training mode.
+    """
     if not any(param.trainable for param in checker.graph.params().values()):
         checker.report.notes.append("the network has no parameters, so no steps are compared")
         return
@@ -35,90 +49,82 @@ def steps(checker: Checker, sample: samples.Sample) -> None:
         for name in checker.names("float64")
         if modes.deterministic(checker, name, modes.TRAINING) and _trains(checker, name)
     ]
-    size = len(next(iter(sample.inputs.values())))
-    batches = []
-    for update in range(count):
-        inputs: Mapping[str, Array] = sample.inputs
-        if checker.options.inputs is None:
-            inputs = samples.sample(
-                checker.graph, checker.seed, samples.DRAWS + update, size
-            ).inputs
-        drawn = samples.targets(checker.graph, checker.seed, update, size)
-        batches.append((inputs, {**drawn, **(checker.options.targets or {})}))
-    answer = _finite(checker, _trained(checker, checker.reference, batches))
-    batches = batches[: len(answer)]
-    count = len(batches)
-    limits = bounds.steps(
-        checker.graph,
-        checker.reference,
-        checker.weights,
-        batches,
-        answer,
-        checker.own[modes.TRAINING],
-        updates_per_epoch=UPDATES_PER_EPOCH,
-        seed=checker.seed,
+    batches = _batches(checker, known.sample)
+    trajectory = Trajectory(
+        checker.reference, checker.weights, batches, updates_per_epoch=UPDATES_PER_EPOCH
     )
-    found: dict[str, list[tuple[float, dict[str, Array]]]] = {name: [] for name in names}
-    for update, (inputs, wanted) in enumerate(batches):
+    if trajectory.diverged is not None:
+        checker.report.notes.append(
+            f"training diverges at update {trajectory.diverged}, in the reference as well; "
+            "from there on steps are not compared"
+        )
+    trajectory.perturb(checker.graph, known.own, checker.seed)
+    skipped, owners = _noise_driven(checker), checker.graph.owners()
+    for update, loss in enumerate(trajectory.losses):
+        inputs, wanted = batches[update]
         options = {"at": At(update), "updates_per_epoch": UPDATES_PER_EPOCH}
-        losses = checker.tell(dict.fromkeys(found, ("step", (inputs, wanted), options)))
-        weights = checker.tell({n: ("weights", (), {}) for n in losses})
-        for name in list(found):
-            if name in weights:
-                found[name].append((losses[name], weights[name]))
-            else:
-                del found[name]
-    checker.tell({n: ("assign", (checker.weights,), {}) for n in checker.names("float64")})
-    skipped = _noise_driven(checker)
-    for a, b in itertools.combinations(found, 2):
-        about: dict[str, Any] = {
-            "backends": (a, b),
-            "mode": "end_to_end",
-            "dtype": "float64",
-            "training": True,
-        }
-        for update in range(count):
-            (loss_a, left), (loss_b, right) = found[a][update], found[b][update]
-            checker.add(
-                np.asarray(loss_a),
-                np.asarray(loss_b),
-                UNIT["float64"] * limits.losses[update] + FLOOR["float64"],
-                quantity="step",
-                node=checker.graph.outputs[0].value.id,
-                name="loss",
-                update=update,
-                **about,
-            )
-            for name, coefficient in limits.weights[update].items():
+        losses = checker.tell(dict.fromkeys(names, ("step", (inputs, wanted), options)))
+        names = [name for name in names if name in losses]
+        answers = Answers(checker, "float64", "weights")
+        if checker.reference_stands_in:
+            losses = {REFERENCE: loss, **losses}
+            answers.add(REFERENCE, {**trajectory.weights[update]})
+        answers.ask(dict.fromkeys(names, ("weights", (), {"copy": False})))
+        _compare_losses(checker, losses, trajectory.loss_bound(update), update)
+        for name, found in answers.each({n: v.nbytes for n, v in checker.weights.items()}):
+            assert isinstance(name, str)
+            bound = trajectory.bound(update, name)
+            for (a, left), (b, right) in itertools.combinations(found.items(), 2):
                 checker.add(
-                    left[name],
-                    right[name],
-                    UNIT["float64"] * coefficient + FLOOR["float64"],
-                    quantity="step",
-                    node=name.rpartition(".")[0],
+                    left,
+                    right,
+                    bound,
+                    unit=UNIT["float64"],
+                    floor=FLOOR["float64"],
+                    backends=(a, b),
+                    node=owners[name],
                     name=name,
                     update=update,
                     judged=name not in skipped,
                     reason=skipped.get(name, ""),
-                    **about,
+                    **STEP,
                 )
+    trajectory.close()
     _learning_rates(checker, names)
 
 
-def _finite(
-    checker: Checker, answer: list[tuple[float, dict[str, Array]]]
-) -> list[tuple[float, dict[str, Array]]]:
-    """The updates before the run diverges, if it does: beyond lies no number to compare."""
-    limit = math.sqrt(np.finfo(np.float64).max)
-    for update, (loss, weights) in enumerate(answer):
-        largest = max((float(np.max(np.abs(v), initial=0.0)) for v in weights.values()), default=0)
-        if not (abs(loss) < limit and largest < limit):
-            checker.report.notes.append(
-                f"training diverges at update {update}, in the reference as well; "
-                "from there on steps are not compared"
-            )
-            return answer[:update]
-    return answer
+def _batches(checker: Checker, sample: samples.Sample) -> list[Batch]:
+    """Inputs and targets of every update; inputs that a user gives are those of each."""
+    size = len(next(iter(sample.inputs.values())))
+    batches: list[Batch] = []
+    for update in range(checker.options.steps):
+        inputs: Mapping[str, Array] = sample.inputs
+        if checker.options.inputs is None:
+            draw = samples.DRAWS + update
+            inputs = samples.inputs(checker.graph, checker.seed, draw, size)
+        drawn = samples.targets(checker.graph, checker.seed, update, size)
+        batches.append((inputs, {**drawn, **(checker.options.targets or {})}))
+    return batches
+
+
+def _compare_losses(
+    checker: Checker, losses: Mapping[str, float], bound: float, update: int
+) -> None:
+    order = checker.options.backends
+    pairs = itertools.combinations(sorted(losses, key=order.index), 2)
+    for a, b in pairs:
+        checker.add(
+            np.asarray(losses[a]),
+            np.asarray(losses[b]),
+            bound,
+            unit=UNIT["float64"],
+            floor=FLOOR["float64"],
+            backends=(a, b),
+            node=checker.graph.outputs[0].value.id,
+            name="loss",
+            update=update,
+            **STEP,
+        )
 
 
 def _trains(checker: Checker, name: str) -> bool:
@@ -132,21 +138,6 @@ def _trains(checker: Checker, name: str) -> bool:
     return bool(trains)
 
 
-def _trained(
-    checker: Checker,
-    session: Any,
-    batches: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
-) -> list[tuple[float, dict[str, Array]]]:
-    session.reset()
-    found = []
-    for update, (inputs, wanted) in enumerate(batches):
-        loss = session.step(inputs, wanted, at=At(update), updates_per_epoch=UPDATES_PER_EPOCH)
-        found.append((loss, session.weights()))
-    session.reset()
-    session.assign(checker.weights)
-    return found
-
-
 def _noise_driven(checker: Checker) -> dict[str, str]:
     """Parameters that an adaptive optimizer moves by rounding noise alone, with the reason."""
     training = checker.graph.training
@@ -154,13 +145,13 @@ def _noise_driven(checker: Checker) -> dict[str, str]:
     if not isinstance(training.optimizer, Adam):
         return {}
     found = {}
-    users = checker.graph.users()
+    users, owners = checker.graph.users(), checker.graph.owners()
     for name in checker.graph.null_gradients():
-        owner = name.rpartition(".")[0]
         reason = "its gradient is zero but for rounding, which an adaptive optimizer divides by"
         found[name] = reason
-        for reader in users[owner]:
-            found[f"{reader.weights_id}.running_mean"] = f"it follows `{name}`"
+        for reader in users[owners[name]]:
+            if f"{reader.weights_id}.running_mean" in owners:  # of the norms only one has it
+                found[f"{reader.weights_id}.running_mean"] = f"it follows `{name}`"
     if found:
         checker.report.notes.append(
             "not comparable after steps: " + ", ".join(f"`{n}`" for n in sorted(found))
@@ -174,16 +165,16 @@ def _learning_rates(checker: Checker, names: Iterable[str]) -> None:
     count = min(UPDATES_PER_EPOCH * training.epochs, MOST_RATES)
     wanted = np.array([training.learning_rate(u, UPDATES_PER_EPOCH) for u in range(count)])
     rates = checker.tell({n: ("learning_rates", (count, UPDATES_PER_EPOCH), {}) for n in names})
+    if checker.reference_stands_in:
+        own = checker.reference.learning_rates(count, UPDATES_PER_EPOCH)
+        rates = {REFERENCE: own, **rates}
     for name, found in rates.items():
         checker.add(
             wanted,
             np.asarray(found),
             8 * UNIT["float64"] * np.abs(wanted),
             backends=("spec", name),
-            mode="end_to_end",
-            dtype="float64",
-            training=True,
-            quantity="step",
             node="",
             name="learning_rate",
+            **STEP,
         )

@@ -1,8 +1,8 @@
 """The command line: the only place that prints or exits.
 
 Exit status: 0 all is well; 1 the spec, weights or data are wrong, an engine failed, or back ends
-disagree; 2 usage or environment; 130 interrupted. Each command imports what it needs when it runs,
-so that those which only read a spec start fast.
+disagree, or specs differ; 2 usage or environment; 130 interrupted. Each command imports what it
+needs when it runs, so that those which only read a spec start fast.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cnnspec.cli import compiling, proving, reading
+from cnnspec.cli import comparing, compiling, proving, reading
 from cnnspec.cli.app import app
 from cnnspec.cli.terminal import report
 from cnnspec.diagnostics import UserError
 
-__all__ = ["app", "compiling", "main", "proving", "reading"]
+__all__ = ["app", "comparing", "compiling", "main", "proving", "reading"]
 
 INTERRUPTED = 130
 

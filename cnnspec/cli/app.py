@@ -63,6 +63,16 @@ SpecsArgument = Annotated[
     list[str],
     typer.Argument(metavar="SPEC", help="YAML or JSON files.", show_default=False),
 ]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A value for one of the spec's `parameters:`; may be given several times.",
+        show_default=False,
+    ),
+]
 BackendOption = Annotated[
     str,
     typer.Option(

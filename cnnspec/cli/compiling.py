@@ -11,6 +11,7 @@ from cnnspec import files
 from cnnspec.cli.app import (
     BackendOption,
     ForceOption,
+    ParameterOption,
     SeedOption,
     SpecArgument,
     StrictOption,
@@ -63,6 +64,7 @@ def compile_spec(
             help="Write nothing; exit with status 1 if the output is not what would be written.",
         ),
     ] = False,
+    parameters: ParameterOption = None,
     force: ForceOption = False,
     strict: StrictOption = False,
 ) -> None:
@@ -75,6 +77,7 @@ def compile_spec(
       cnnspec compile net.yaml --backend torch
       cnnspec compile net.yaml -b keras -o net_keras.py
       cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
+      cnnspec compile net.yaml -b torch -p width=128 -o net.py
       cnnspec compile net.yaml -b torch -o net.py --check     # up to date?
     """
     if output is None and (check or weights is not None):
@@ -86,7 +89,7 @@ def compile_spec(
     from cnnspec import backends
     from cnnspec.backends.base import Style
 
-    graph = load(spec, strict=strict)
+    graph = load(spec, parameters, strict=strict)
     emitted = backends.get(backend).emit(
         graph, Style(random="counter" if reproducible else "framework")
     )
@@ -121,6 +124,7 @@ def init_weights(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", show_default=False, help="To write.")
     ],
+    parameters: ParameterOption = None,
     seed: SeedOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -134,7 +138,7 @@ def init_weights(
       cnnspec init-weights net.yaml -o net1.safetensors --seed 1
     """
     files.refuse_existing(output, force=force)
-    graph = load(spec)
+    graph = load(spec, parameters)
     from cnnspec.initializers import initial_weights
     from cnnspec.weights import write_weights
 

@@ -19,7 +19,8 @@ def matrix() -> Matrix:
     """Every op against every built-in back end."""
     columns = {name: column(name) for name in BUILT_IN}
     return {
-        op.key: {name: _reason(columns[name].get(op)) for name in columns} for op in registered()
+        op.key: {name: _reason(columns[name].get(op.part or op)) for name in columns}
+        for op in registered()
     }
 
 

@@ -11,6 +11,7 @@ import typer
 from cnnspec.cli.app import (
     BackendOption,
     ForceOption,
+    ParameterOption,
     SeedOption,
     SpecArgument,
     SpecsArgument,
@@ -140,6 +141,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    parameters: ParameterOption = None,
     seed: SeedOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -166,6 +168,7 @@ def train(
         force=force,
         out=out,
         say=say,
+        parameters=parameters or (),
     )
     raise typer.Exit(status)
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cnnspec.cli.app import ForceOption, SpecArgument, SpecsArgument, StrictOption, command
+from cnnspec.cli.app import (
+    ForceOption,
+    ParameterOption,
+    SpecArgument,
+    SpecsArgument,
+    StrictOption,
+    command,
+)
 from cnnspec.cli.terminal import out, report, say
 from cnnspec.diagnostics import Diagnostic, UserError
 
@@ -20,18 +28,19 @@ TableOption = Annotated[
 ]
 
 
-def read(path: str) -> Built:
-    """The graph of a file, and the warnings found on the way."""
+def read(path: str, parameters: Sequence[str] | None = None) -> Built:
+    """The graph of a file, and the warnings found on the way; `parameters` are those of `-p`."""
     from cnnspec import document
     from cnnspec.build import build
+    from cnnspec.parameters import written
     from cnnspec.schema import read_spec
 
-    return build(read_spec(document.read(path)))
+    return build(read_spec(document.read(path), written(parameters or ())))
 
 
-def load(path: str, *, strict: bool = False) -> Graph:
+def load(path: str, parameters: Sequence[str] | None = None, *, strict: bool = False) -> Graph:
     """The graph of a file; warnings are printed, and under `strict` they end the command."""
-    built = read(path)
+    built = read(path, parameters)
     gc.enable()  # see `cnnspec.__main__`
     if built.warnings:
         report(built.warnings)
@@ -52,6 +61,7 @@ def validate(
             "standard output.",
         ),
     ] = "full",
+    parameters: ParameterOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Check specs: their form, names, wires and shapes.
@@ -68,7 +78,7 @@ def validate(
     status = 0
     for path in specs:
         try:
-            built = read(path)
+            built = read(path, parameters)
         except UserError as error:
             found += error.diagnostics
             status = max(status, error.exit_status)
@@ -89,21 +99,62 @@ def validate(
 
 @command("summary")
 def summary(
-    spec: SpecArgument, *, form: TableOption = "table", strict: StrictOption = False
+    spec: SpecArgument,
+    *,
+    form: Annotated[
+        Literal["table", "json", "markdown", "csv"],
+        typer.Option("--format", help="How to print it; json has everything."),
+    ] = "table",
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            "--depth",
+            min=0,
+            metavar="N",
+            help="Add up what has more than N parts in its name in its block or sequence; 0 is one "
+            "row for the network.",
+            show_default=False,
+        ),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, metavar="N", help="For the memory of activations.")
+    ] = 1,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="NAMES", help="Separated by commas, or all.", show_default=False
+        ),
+    ] = None,
+    parameters: ParameterOption = None,
+    strict: StrictOption = False,
 ) -> None:
-    """Show each layer's output shape, parameters and work.
+    """Show each layer's output shape, parameters, work and receptive field.
 
-    The work is counted in multiply-accumulates (MACs) for one sample; only convolutions and dense
-    layers have any.
+    Work is counted for one sample in inference: multiply-accumulates (MACs) of convolutions and
+    dense layers, FLOPs of the same, and all other operations apart. Below the table is the memory
+    of parameters and activations.
 
     Examples:
       cnnspec summary net.yaml
+      cnnspec summary net.yaml --depth 1 --batch 32
+      cnnspec summary net.yaml --columns layer,flops,other_ops,field,stride
       cnnspec summary net.yaml --format markdown > net.md
-      cnnspec summary net.yaml --format json | jq .totals
+      cnnspec summary net.yaml --format json | jq .macs
     """
-    from cnnspec.summary import render_summary, summarize
+    from cnnspec.summary import summarize
+    from cnnspec.summary_text import COLUMNS, render_summary
 
-    out(render_summary(summarize(load(spec, strict=strict)), form))
+    names = None
+    if columns is not None:
+        names = list(COLUMNS) if columns == "all" else [n.strip() for n in columns.split(",")]
+        unknown = [name for name in names if name not in COLUMNS]
+        if unknown:
+            raise typer.BadParameter(
+                f"there is no column {unknown[0]!r}; there is {', '.join(COLUMNS)}",
+                param_hint="--columns",
+            )
+    found = summarize(load(spec, parameters, strict=strict), depth=depth, batch=batch)
+    out(render_summary(found, form, names))
 
 
 @command("explain")
@@ -115,6 +166,7 @@ def explain(
             metavar="LAYER", help="Its full name; by default every layer.", show_default=False
         ),
     ] = None,
+    parameters: ParameterOption = None,
 ) -> None:
     """Show how each output size comes about.
 
@@ -128,22 +180,24 @@ def explain(
     """
     from cnnspec.explain import explain as explained
 
-    out(explained(load(spec), layer))
+    out(explained(load(spec, parameters), layer))
 
 
 @command("expand")
-def expand(spec: SpecArgument) -> None:
+def expand(spec: SpecArgument, parameters: ParameterOption = None) -> None:
     """Print the spec with every default filled in.
 
-    Every name, input and field is written out; blocks are kept.
+    Every name, input and field is written out, and it is one file. Blocks are kept, without
+    parameters: there is one for each way in which a block is used.
 
     Examples:
       cnnspec expand net.yaml
+      cnnspec expand net.yaml -p width=128
       cnnspec expand net.yaml > net.full.yaml
     """
     from cnnspec.expand import expand as expanded
 
-    out(expanded(load(spec)).rstrip("\n"))
+    out(expanded(load(spec, parameters)).rstrip("\n"))
 
 
 @command("ops")

@@ -32,6 +32,8 @@ class Relu(Activation):
 class Tanh(Activation):
     """(e^x - e^-x) / (e^x + e^-x)."""
 
+    rounding: ClassVar[float] = 32.0
+
 
 @op("sigmoid")
 class Sigmoid(Activation):
@@ -47,6 +49,24 @@ class Softmax(Activation):
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """The channels, which it sums over both ways."""
         return Lengths(output[0], output[0])
+
+
+@op("log_softmax")
+class LogSoftmax(Activation):
+    """x_c - log(sum over channels of e^x)."""
+
+    rounding: ClassVar[float] = 16.0
+
+    def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
+        """The channels, which it sums over both ways."""
+        return Lengths(output[0], output[0])
+
+
+@op("relu6")
+class Relu6(Activation):
+    """min(max(x, 0), 6); the derivative at 0 and at 6 is 0."""
+
+    kinks: ClassVar[tuple[float, ...]] = (0.0, 6.0)
 
 
 @op("leaky_relu")
@@ -92,6 +112,13 @@ class Elu(Activation):
     alpha: Annotated[Finite, Field(gt=0)] = 1.0
 
 
+@op("celu")
+class Celu(Activation):
+    """x where x > 0, else alpha * (e^(x / alpha) - 1); the derivative at 0 is 1."""
+
+    alpha: Annotated[Finite, Field(gt=0)] = 1.0
+
+
 @op("selu")
 class Selu(Activation):
     """1.0507 * (x where x > 0, else 1.6733 * (e^x - 1)); the derivative at 0 is 1.7581."""
@@ -110,3 +137,56 @@ class Gelu(Activation):
 @op("silu")
 class Silu(Activation):
     """x / (1 + e^-x)."""
+
+    rounding: ClassVar[float] = 64.0
+
+
+@op("gelu_tanh")
+class GeluTanh(Activation):
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))), close to `gelu` and not equal."""
+
+    rounding: ClassVar[float] = 128.0
+    cancels: ClassVar[bool] = True
+
+
+@op("mish")
+class Mish(Activation):
+    """x * tanh(log(1 + e^x))."""
+
+    rounding: ClassVar[float] = 256.0
+
+
+@op("softplus")
+class Softplus(Activation):
+    """log(1 + e^x)."""
+
+
+@op("softsign")
+class Softsign(Activation):
+    """x / (1 + |x|)."""
+
+
+@op("log_sigmoid")
+class LogSigmoid(Activation):
+    """-log(1 + e^-x)."""
+
+
+@op("hard_sigmoid")
+class HardSigmoid(Activation):
+    """min(max(x + 3, 0), 6) / 6; the derivative at -3 and at 3 is 0."""
+
+    kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+
+
+@op("hard_swish")
+class HardSwish(Activation):
+    """x * min(max(x + 3, 0), 6) / 6; the derivative at -3 is 0 and at 3 it is 1."""
+
+    kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+
+
+@op("hard_tanh")
+class HardTanh(Activation):
+    """min(max(x, -1), 1); the derivative at -1 and at 1 is 0."""
+
+    kinks: ClassVar[tuple[float, ...]] = (-1.0, 1.0)

@@ -102,6 +102,7 @@ class Op(BaseModel):
         random: whether it draws random numbers in training.
         one_rank: whether its parameters, shared, serve inputs of one number of axes only.
         whole: whether one element of the output depends on all of space.
+        part: the op of the nodes that a layer stands for, None where it is one node itself.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
@@ -117,10 +118,15 @@ class Op(BaseModel):
     random: ClassVar[bool] = False
     one_rank: ClassVar[bool] = False
     whole: ClassVar[bool] = False
+    part: ClassVar[type[Op] | None] = None
 
     def infer(self, *shapes: Shape) -> Inferred:
         """Output shape and parameters for these input shapes, or `Reject`; pure."""
         raise NotImplementedError(f"{type(self).__name__} has no shape rule")
+
+    def parts(self, shape: Shape) -> tuple[Op, ...] | None:
+        """The ops of the nodes that this layer stands for, of class `part`, or None; `Reject`."""
+        return None
 
     def bound_to_size(self, shape: Shape) -> bool:
         """Whether the text written for this op is right for this input size only."""
@@ -133,6 +139,15 @@ class Op(BaseModel):
     def macs(self, inputs: tuple[Shape, ...], output: Shape) -> int:
         """Multiply-accumulates per sample; only convolutions and dense layers have any."""
         return 0
+
+    def removes(self, shape: Shape, varies: frozenset[str]) -> bool:
+        """Whether a shift of an input that differs along these axes only changes nothing.
+
+        Args:
+            shape: of the input.
+            varies: axis letters, C for the channels; axes of size 1 are not among them.
+        """
+        return False
 
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """Reduction lengths, for ops whose bound is "linear"."""

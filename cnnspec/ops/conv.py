@@ -62,19 +62,7 @@ class Conv(Op):
         (shape,) = shapes
         require_space(shape, "a convolution")
         channels, space = shape[0], spatial(shape)
-        for count, what in (
-            (channels, f"the input's {channels} channels"),
-            (
-                self.filters,
-                f"{self.filters} filters",
-            ),
-        ):
-            if count % self.groups:
-                raise Reject(
-                    "groups",
-                    f"{what} cannot be divided into {self.groups} groups",
-                    _divisors(channels, self.filters),
-                )
+        require_groups(self.groups, channels, self.filters)
         window = self.window(shape)
         _check_mode(self.padding_mode, window, space)
         output = window.output(space)
@@ -122,6 +110,20 @@ class Conv(Op):
             input=self.filters // self.groups * taps * self._copies(shape),
             params={"weight": positions, "bias": positions},
         )
+
+
+def require_groups(groups: int, channels: int, filters: int) -> None:
+    """Reject a number of groups that does not divide the channels and the filters."""
+    for count, what in (
+        (channels, f"the input's {channels} channels"),
+        (filters, f"{filters} filters"),
+    ):
+        if count % groups:
+            raise Reject(
+                "groups",
+                f"{what} cannot be divided into {groups} groups",
+                _divisors(channels, filters),
+            )
 
 
 def _divisors(channels: int, filters: int) -> str:

@@ -26,6 +26,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Padding = str | int | Size | Pads
 
 PADDINGS = ("valid", "same", "same_lower", "full", "causal")
+CROPS = ("valid", "same")
 
 
 def _is_int(value: object) -> bool:
@@ -44,25 +45,33 @@ def _bounded(value: int, least: int) -> int:
     return value
 
 
-def _per_axis(value: object) -> int | Size:
+def _per_axis(value: object, least: int = 1) -> int | Size:
     if _is_int(value):
         assert isinstance(value, int)
-        return _bounded(value, 1)
+        return _bounded(value, least)
     if isinstance(value, (tuple, list)) and value and all(_is_int(v) for v in value):
-        return tuple(_bounded(v, 1) for v in value)
+        return tuple(_bounded(v, least) for v in value)
     raise PydanticCustomError("per_axis", "expected a whole number, or a list with one per axis")
 
 
-def _padding(value: object) -> Padding:
+def _output_padding(value: object) -> int | Size | None:
+    return None if value is None else _per_axis(value, 0)
+
+
+def _crop(value: object) -> Padding:
+    return _padding(value, CROPS)
+
+
+def _padding(value: object, words: tuple[str, ...] = PADDINGS) -> Padding:
     if isinstance(value, str):
-        if value not in PADDINGS:
+        if value not in words:
             raise PydanticCustomError(
                 "padding",
                 "unknown padding {value}",
                 {
                     "value": quoted(value),
                     "help": "there is "
-                    + ", ".join(f"`{p}`" for p in PADDINGS)
+                    + ", ".join(f"`{word}`" for word in words)
                     + ", a number, one number per axis, or one [before, after] pair per axis",
                 },
             )
@@ -84,6 +93,16 @@ def _padding(value: object) -> Padding:
     )
 
 
+def _sides(value: object) -> Padding:
+    try:
+        return _padding(value, ())
+    except PydanticCustomError as fault:
+        if fault.type == "range":
+            raise
+        message = "expected a number, one number per axis, or one [before, after] pair per axis"
+        raise PydanticCustomError("per_axis", message) from None
+
+
 _POSITIVE: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": MOST}
 _NATURAL: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": MOST}
 
@@ -96,25 +115,42 @@ PerAxis = Annotated[
 ]
 """A number for all axes, or a list with one for each."""
 
+_NATURALS: dict[str, Any] = {"type": "array", "items": _NATURAL, "minItems": 1, "maxItems": 3}
+
+
+def _padding_schema(words: tuple[str, ...]) -> dict[str, Any]:
+    pair = {"type": "array", "items": _NATURAL, "minItems": 2, "maxItems": 2}
+    pairs = {"type": "array", "items": pair, "minItems": 1, "maxItems": 3}
+    return {"anyOf": [{"enum": list(words)}, _NATURAL, _NATURALS, pairs]}
+
+
+OutputPaddingField = Annotated[
+    int | tuple[int, ...] | None,
+    PlainValidator(_output_padding),
+    WithJsonSchema({"anyOf": [{"type": "null"}, _NATURAL, _NATURALS]}),
+]
+"""As `PerAxis`, but 0 is a number, and null leaves it to the padding."""
+
 PaddingField = Annotated[
     str | int | tuple[int, ...] | tuple[tuple[int, int], ...],
     PlainValidator(_padding),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": list(PADDINGS)},
-                _NATURAL,
-                {"type": "array", "items": _NATURAL, "minItems": 1, "maxItems": 3},
-                {
-                    "type": "array",
-                    "items": {"type": "array", "items": _NATURAL, "minItems": 2, "maxItems": 2},
-                    "minItems": 1,
-                    "maxItems": 3,
-                },
-            ]
-        }
-    ),
+    WithJsonSchema(_padding_schema(PADDINGS)),
 ]
+
+CropField = Annotated[
+    str | int | tuple[int, ...] | tuple[tuple[int, int], ...],
+    PlainValidator(_crop),
+    WithJsonSchema(_padding_schema(CROPS)),
+]
+"""Padding of a transposed convolution, which takes away what that of a convolution adds."""
+
+
+SidesField = Annotated[
+    int | tuple[int, ...] | tuple[tuple[int, int], ...],
+    PlainValidator(_sides),
+    WithJsonSchema({"anyOf": _padding_schema(())["anyOf"][1:]}),
+]
+"""Elements at each side: a number, one number per axis, or one [before, after] pair per axis."""
 
 
 def per_axis(field: str, value: int | Size, space: Shape) -> Size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from cnnspec.ops.base import (
     spatial,
 )
 from cnnspec.ops.conv import does_not_fit, strided_same, unread
-from cnnspec.ops.fields import PaddingField, PerAxis, check_padding, per_axis
+from cnnspec.ops.fields import Finite, PaddingField, PerAxis, check_padding, per_axis
 from cnnspec.window import Pads, Size, Window, resolve_pads, with_ceil
 
 
@@ -125,6 +125,19 @@ class SumPool(Pool):
     """Sum over each window; padding counts as 0."""
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+
+
+@op("lp_pool")
+class LpPool(Pool):
+    """(sum of |x|^p)^(1/p) over each window; padding counts as 0.
+
+    The gradient is 0 where the sum is 0, and at an element that is 0.
+    """
+
+    rounding: ClassVar[float] = 16.0
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+    p: Annotated[Finite, Field(ge=1)] = 2.0
 
 
 class GlobalPool(Op):

@@ -1,12 +1,14 @@
-"""The same graph with other ops in some of its nodes."""
+"""The same graph with other ops in some of its nodes, or with inputs of another size."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from cnnspec.graph import Graph, Node, Scope, Value
-from cnnspec.ops.base import Op
+from cnnspec.graph import Graph, Input, Node, Scope, Value
+from cnnspec.ops.base import Op, Shape
+
+Renew = Callable[[Node[Op], tuple[Value, ...]], Node[Op]]
 
 
 def rebuild(graph: Graph, change: Callable[[Node[Op]], Op]) -> Graph:
@@ -15,40 +17,64 @@ def rebuild(graph: Graph, change: Callable[[Node[Op]], Op]) -> Graph:
     Names, wires, parameters and scopes stay; `change` may not alter a shape or a parameter, which
     `verify` checks.
     """
-    made: dict[str, Value] = {entry.id: entry for entry in graph.inputs}
+
+    def renew(node: Node[Op], inputs: tuple[Value, ...]) -> Node[Op]:
+        return dataclasses.replace(node, op=change(node), inputs=inputs)
+
+    return _renewed(graph, {entry.id: entry for entry in graph.inputs}, renew)
+
+
+def resize(graph: Graph, shapes: Mapping[str, Shape]) -> Graph:
+    """A graph whose inputs have these shapes, by name; every other shape is inferred again.
+
+    Names, wires, scopes and parameters stay, and `verify` checks that the parameters still fit.
+
+    Raises:
+        Reject: a layer does not accept the shapes.
+    """
+
+    def renew(node: Node[Op], inputs: tuple[Value, ...]) -> Node[Op]:
+        shape = node.op.infer(*(value.shape for value in inputs)).shape
+        return dataclasses.replace(node, inputs=inputs, shape=shape)
+
+    entries = {x.id: dataclasses.replace(x, shape=shapes[x.name]) for x in graph.inputs}
+    return _renewed(graph, entries, renew)
+
+
+def _renewed(graph: Graph, inputs: Mapping[str, Input], renew: Renew) -> Graph:
+    """Every node made anew out of its new inputs, and everything else pointing to the new ones."""
+    made: dict[str, Value] = dict(inputs)
     for node in graph.nodes:
-        owner = node.owner
-        if owner is not None:
-            found = made[owner.id]
-            assert isinstance(found, Node)
-            owner = found
-        made[node.id] = dataclasses.replace(
-            node,
-            op=change(node),
-            inputs=tuple(made[value.id] for value in node.inputs),
-            owner=owner,
-        )
-    scopes: dict[str, Scope] = {}
-
-    def renewed(scope: Scope) -> Scope:
-        children: list[Node[Op] | Scope] = []
-        for child in scope.children:
-            if isinstance(child, Scope):
-                children.append(renewed(child))
-            else:
-                node = made[child.id]
-                assert isinstance(node, Node)
-                children.append(node)
-        scopes[scope.path] = dataclasses.replace(
-            scope,
-            inputs=tuple((name, made[value.id]) for name, value in scope.inputs),
-            outputs=tuple((name, made[value.id]) for name, value in scope.outputs),
-            children=tuple(children),
-            owner=None if scope.owner is None else scopes[scope.owner.path],
-        )
-        return scopes[scope.path]
-
+        renewed = renew(node, tuple(made[value.id] for value in node.inputs))
+        if node.owner is not None:
+            owner = made[node.owner.id]
+            assert isinstance(owner, Node)
+            renewed = dataclasses.replace(renewed, owner=owner)
+        made[node.id] = renewed
     outputs = tuple(dataclasses.replace(o, value=made[o.value.id]) for o in graph.outputs)
-    built = dataclasses.replace(graph, outputs=outputs, root=renewed(graph.root))
+    built = dataclasses.replace(
+        graph, inputs=tuple(inputs.values()), outputs=outputs, root=_scope(graph.root, made, {})
+    )
     built.verify()
     return built
+
+
+def _scope(scope: Scope, made: Mapping[str, Value], known: dict[Scope, Scope]) -> Scope:
+    """A scope over the new values; `known` has those made before, which it may share with."""
+    children: list[Node[Op] | Scope] = []
+    for child in scope.children:
+        if isinstance(child, Scope):
+            children.append(_scope(child, made, known))
+        else:
+            node = made[child.id]
+            assert isinstance(node, Node)
+            children.append(node)
+    known[scope] = dataclasses.replace(
+        scope,
+        inputs=tuple((name, made[value.id]) for name, value in scope.inputs),
+        outputs=tuple((name, made[value.id]) for name, value in scope.outputs),
+        children=tuple(children),
+        owner=None if scope.owner is None else known[scope.owner],
+        absent=tuple(dataclasses.replace(x, value=made[x.value.id]) for x in scope.absent),
+    )
+    return known[scope]

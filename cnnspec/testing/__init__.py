@@ -5,6 +5,10 @@ Importing this package imports hypothesis, which nothing else in cnnspec does.
 
 from __future__ import annotations
 
+from cnnspec.testing import activation_strategies as activation_strategies
+from cnnspec.testing import conv_strategies as conv_strategies
+from cnnspec.testing import pool_norm_strategies as pool_norm_strategies
+from cnnspec.testing import shape_strategies as shape_strategies
 from cnnspec.testing.gradients import check_gradients
 from cnnspec.testing.laws import check_backend, check_op
 from cnnspec.testing.mutations import nearly_valid

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from cnnspec.ops import merge, pool
+from cnnspec.ops import merge, pool, slicing
 from cnnspec.ops.activation import Softmax, Tanh
 from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
 from cnnspec.ops.dense import Dense
@@ -148,13 +148,17 @@ class _Network:
 
     def step(self) -> None:
         """One more layer, or a few that belong together."""
-        kind = self.draw(st.sampled_from(("layer", "layer", "layer", "join", "sequence", "share")))
+        kind = self.draw(
+            st.sampled_from(("layer", "layer", "layer", "join", "sequence", "share", "split"))
+        )
         if kind == "join":
             self.grow(self.draw(st.sampled_from(_ops(several=True))))
         elif kind == "sequence":
             self._sequence()
         elif kind == "share":
             self._share()
+        elif kind == "split":
+            self.grow(slicing.Split)
         else:
             self._grow_on(self._source())
 
@@ -195,7 +199,8 @@ class _Network:
         if not fitting:
             self._layer(Tanh, [source])
             fitting = [self.values[-1]]
-        others = self.draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2))
+        most = 2 if op.arity[1] is None else op.arity[1] - 1
+        others = self.draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=most))
         return self._layer(op, [source, *others])
 
     def _layer(self, op: type[Op], sources: Sequence[_Known], more: Fields | None = None) -> bool:
@@ -205,7 +210,11 @@ class _Network:
         if made is None:
             return False
         given, inferred = made
-        self._add(op.key, given, sources, inferred, more)
+        parts = op.model_validate(_tuples(given)).parts(shapes[0])
+        if parts is None:
+            self._add(op.key, given, sources, inferred, more)
+        else:
+            self._add_parts(op.key, given, sources[0], parts)
         return True
 
     def _drawn(self, op: type[Op], shapes: Sequence[Shape]) -> tuple[Fields, Inferred] | None:
@@ -244,6 +253,15 @@ class _Network:
         layer = None if key == "sequence" or (more and "share" in more) else (key, given)
         self.above = _Known(name, inferred.shape, layer, params)
         self.values.append(self.above)
+
+    def _add_parts(self, key: str, given: Fields, source: _Known, parts: Sequence[Op]) -> None:
+        """A layer that stands for several values, all of which go on."""
+        name = f"parts{len(self.layers)}"
+        source.reads += 1
+        self.layers.append(spelled(key, {"name": name, "from": source.name, **given}))
+        for i, part in enumerate(parts):
+            self.values.append(_Known(f"{name}.{i}", part.infer(source.shape).shape))
+        self.above = None
 
     def _note(self, inferred: Inferred) -> None:
         self.trainable |= any(param.trainable for param in inferred.params)
@@ -383,14 +401,17 @@ def _tuples(value: Any) -> Any:
 
 def _ops(*, several: bool) -> list[type[Op]]:
     """The ops that have a strategy, those that join values or the others; plain ones first."""
-    found = [op for op in registered() if op in OPS and (op.arity[0] > 1) is several]
+    found = [
+        op for op in registered() if op in OPS and (op.arity[0] > 1) is several and op.part is None
+    ]
     plain = [merge.Add] if several else [Tanh]
     return sorted(found, key=lambda op: (op not in plain, op.key))
 
 
 def _fits_rank(op: type[Op], shape: Shape) -> bool:
     """Whether an op takes inputs of this rank at all; asked with the least that it could need."""
-    least = {"kernel": 1, "filters": 1, "units": 1}
+    least: Fields = dict.fromkeys(("kernel", "filters", "units", "size", "groups"), 1)
+    least["channels"] = (0, 1)
     given = {name: value for name, value in least.items() if name in op.model_fields}
     required = {name for name, info in op.model_fields.items() if info.is_required()}
     return not required <= set(given) or infer(op, given, [shape]) is not None

@@ -249,7 +249,8 @@ def _rbf(draw: Draw, shape: Shape) -> Fields:
     return found
 
 
-def _window(draw: Draw, shape: Shape) -> Fields:
+def window_fields(draw: Draw, shape: Shape) -> Fields:
+    """The fields that all windowed pooling has."""
     rank = len(spatial(shape))
     found: Fields = {"kernel": draw(per_axis(rank, MOST_KERNEL))}
     some(
@@ -264,21 +265,21 @@ def _window(draw: Draw, shape: Shape) -> Fields:
 
 @OPS(pool.MaxPool)
 def _max_pool(draw: Draw, shape: Shape) -> Fields:
-    found = _window(draw, shape)
+    found = window_fields(draw, shape)
     some(draw, found, dilation=per_axis(len(spatial(shape)), 3))
     return found
 
 
 @OPS(pool.AvgPool)
 def _avg_pool(draw: Draw, shape: Shape) -> Fields:
-    found = _window(draw, shape)
+    found = window_fields(draw, shape)
     some(draw, found, count_include_pad=st.booleans())
     return found
 
 
 @OPS(pool.SumPool)
 def _sum_pool(draw: Draw, shape: Shape) -> Fields:
-    return _window(draw, shape)
+    return window_fields(draw, shape)
 
 
 @OPS(norm.BatchNorm)

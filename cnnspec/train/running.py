@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cnnspec import document
 from cnnspec.backends.base import Dtype
 from cnnspec.build import build
+from cnnspec.parameters import written
 from cnnspec.render import clean, render
 from cnnspec.schema import read_spec
 from cnnspec.train.loop import train
@@ -31,6 +32,7 @@ def command(
     out: Callable[[str], None],
     say: Callable[[str], None],
     quiet: bool = False,
+    parameters: Sequence[str] = (),
 ) -> int:
     """Train a network and leave a run directory behind.
 
@@ -46,6 +48,7 @@ def command(
         out: prints a result.
         say: prints a remark.
         quiet: whether to leave out the lines of the epochs and the bar.
+        parameters: of the spec, each `name=value`.
 
     Returns:
         The exit status, 0.
@@ -53,7 +56,7 @@ def command(
     Raises:
         UserError: see `train`.
     """
-    built = build(read_spec(document.read(spec)))
+    built = build(read_spec(document.read(spec), written(parameters)))
     if built.warnings:
         say(render(built.warnings, "full"))
     graph = built.graph

@@ -73,6 +73,54 @@ class Pad(layers.Layer):
         return {**super().get_config(), "pads": self.pads, "mode": self.mode}
 
 
+def depthwise_conv(x, kernel, strides, dilation, padding="valid"):
+    """Every channel by itself; where there is a depth, the sum over its taps."""
+    if len(strides) == 3:
+        parts = []
+        for i in range(kernel.shape[0]):
+            end = x.shape[1] - (kernel.shape[0] - 1 - i) * dilation[0]
+            part = x[:, i * dilation[0] : end : strides[0]]
+            depth = part.shape[1]
+            part = ops.reshape(part, (-1, *x.shape[2:]))
+            parts.append(depthwise_conv(part, kernel[i], strides[1:], dilation[1:]))
+        y = sum(parts[1:], parts[0])
+        return ops.reshape(y, (-1, depth, *y.shape[1:]))
+    if len(set(strides)) == 1 and max(dilation) == 1:
+        return ops.depthwise_conv(x, kernel, strides, padding)
+    # TensorFlow has one stride for all axes, and none with dilation.
+    ones = (1,) * len(strides)
+    y = ops.depthwise_conv(x, kernel, ones, padding, dilation_rate=dilation)
+    return y[(slice(None), *(slice(None, None, stride) for stride in strides))]
+
+
+def grouped_conv(x, kernel, groups, strides, dilation, padding="valid"):
+    """Each group of channels by itself; the kernel is (*size, channels / groups, filters)."""
+    *size, channels, filters = kernel.shape
+    if channels > 4 or groups == 1:
+        split = zip(ops.split(x, groups, -1), ops.split(kernel, groups, -1), strict=True)
+        made = [ops.conv(part, w, strides, padding, dilation_rate=dilation) for part, w in split]
+        return ops.concatenate(made, -1)
+    # With few channels in a group, the filters of each channel first, and then their sum.
+    each = filters // groups
+    kernel = ops.swapaxes(ops.reshape(kernel, (*size, channels, groups, each)), -3, -2)
+    kernel = ops.reshape(kernel, (*size, groups * channels, each))
+    y = depthwise_conv(x, kernel, strides, dilation, padding)
+    space = y.shape[1:-1]
+    y = ops.sum(ops.reshape(y, (-1, *space, groups, channels, each)), -2)
+    return ops.reshape(y, (-1, *space, filters))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GroupedConv2D(layers.Conv2D):
+    """A grouped convolution that is not compiled anew at every eager call."""
+
+    def convolution_op(self, inputs, kernel):
+        """Convolve group by group."""
+        return grouped_conv(
+            inputs, kernel, self.groups, self.strides, self.dilation_rate, self.padding
+        )
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class Rbf(layers.Layer):
     """Squared distance of the input to each of its centres."""
@@ -218,7 +266,7 @@ def build_model():
         Pad(((0, 2), (3, 1)), "reflect", name="conv1.pad")(inputs)
     )
     x = layers.Activation("silu", name="silu1")(x)
-    x = layers.Conv2D(
+    x = GroupedConv2D(
         4, 3, dilation_rate=2, groups=2, kernel_initializer=he_normal(), name="conv2"
     )(layers.ZeroPadding2D(((1, 0), (2, 2)), name="conv2.pad")(x))
     x = PRelu(4, name="act")(x)

@@ -32,6 +32,23 @@ class LeakyRelu(layers.Layer):
         return {**super().get_config(), "slope": self.slope}
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+class Elu(layers.Layer):
+    """x where x > 0, else alpha * (exp(x) - 1), by expm1; Keras' own loses what is close to 0."""
+
+    def __init__(self, alpha=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def call(self, x):
+        """Elementwise."""
+        return ops.where(x > 0, x, self.alpha * ops.expm1(ops.where(x > 0, 0.0, x)))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "alpha": self.alpha}
+
+
 def philox(counters, step, layer, seed):
     """Philox4x32-10: four 32-bit words, held in int64, for each counter."""
     mask = 0xFFFFFFFF
@@ -171,7 +188,7 @@ def build_model():
     x = layers.Conv2D(
         6, 3, strides=2, padding="same", kernel_initializer=he_normal(), name="features.first"
     )(inputs)
-    x = layers.ELU(0.5, name="features.1")(x)
+    x = Elu(0.5, name="features.1")(x)
     x = layers.Conv2D(
         8, 2, use_bias=False, kernel_initializer=he_normal(), name="features.inner.0"
     )(x)

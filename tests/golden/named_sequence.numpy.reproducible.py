@@ -621,12 +621,12 @@ class NamedSequence(CounterModel):
             raise ValueError(f"made for inputs of 3x10x9, got {x.shape[1:]}")
         x, features_backward = self.features.forward(x, training)
         x, rescale1_backward = rescale(x, scale=0.5, offset=-0.25)
-        x, head_backward = self.classifier.part(0, -1).forward(x, training)
-        x, head_backward_ = self.classifier.last().part(0, -1).forward(x, training)
+        x, classifier_head_backward = self.classifier.part(0, -1).forward(x, training)
+        x, classifier_head_head_backward = self.classifier.last().part(0, -1).forward(x, training)
 
         def backward(g):
-            g = head_backward_(g)
-            g = head_backward(g)
+            g = classifier_head_head_backward(g)
+            g = classifier_head_backward(g)
             g = rescale1_backward(g)
             g = features_backward(g)
             return g

@@ -132,7 +132,7 @@ class NamedSequence(nn.Module):
         self.features.add_module("3", nn.Flatten())
         self.classifier = nn.Sequential()
         self.classifier.add_module("0", nn.Linear(128, 7))
-        self.classifier.head = nn.Sequential()
+        self.classifier.add_module("head", nn.Sequential())
         self.classifier.head.add_module("0", CounterDropout(0.3, SEED))
         self.classifier.head.add_module("scores", nn.Linear(7, 4))
         self.classifier.head.add_module("probabilities", nn.Softmax(dim=1))
@@ -159,9 +159,9 @@ class NamedSequence(nn.Module):
         x = self.features(x)
         x = 0.5 * x - 0.25
         x = self.classifier[:-1](x)
-        head = self.classifier[-1][:-1](x)
-        x = self.classifier[-1][-1](head)
-        return x, head
+        classifier_head_head = self.classifier[-1][:-1](x)
+        x = self.classifier[-1][-1](classifier_head_head)
+        return x, classifier_head_head
 
     def load_weights(self, path):
         """Load a safetensors file."""

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cnnspec.backends import text
-from cnnspec.backends.base import Emitted, Slot, Style
-from cnnspec.backends.keras import training
+from cnnspec.backends.base import Emitted, Style
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.groups import Child, Group, Groups, Part, relative, writing
+from cnnspec.backends.keras import training, weights
 from cnnspec.backends.keras.cells import COLUMN
-from cnnspec.backends.keras.cells.conv import depthwise
+from cnnspec.backends.keras.defaults import default
 from cnnspec.backends.library import Definition, Library, names_in
-from cnnspec.backends.variables import Item, Names, plan
-from cnnspec.backends.writer import INDENT, WIDTH, Code, Writer, call, literal, mark, unmarked
-from cnnspec.graph import Graph, Node, Value
-from cnnspec.ops.base import Op, Param, Shape, show
-from cnnspec.ops.conv import Conv
-from cnnspec.ops.norm import BatchNorm
-from cnnspec.ops.rbf import Rbf
+from cnnspec.backends.symbols import View
+from cnnspec.backends.trees import Leaf, Loop
+from cnnspec.backends.unify import Mismatch, Spells, patterns, unify
+from cnnspec.backends.variables import Names, Plan, plan
+from cnnspec.backends.writer import (
+    INDENT,
+    WIDTH,
+    Code,
+    Writer,
+    apply,
+    call,
+    literal,
+    mark,
+    unmarked,
+)
+from cnnspec.graph import Absent, Graph, Node, Scope, Value
+from cnnspec.ops.base import Op, Shape, show
 
 __all__ = ["COLUMN", "emit"]
 
@@ -24,9 +39,16 @@ HELPERS = (
     "initial",
     "activation",
     "conv",
+    "grouped",
     "dropout",
+    "random",
+    "scale",
+    "resize",
+    "reshape",
     "layers",
+    "norm",
     "pool",
+    "adaptive_pool",
     "loss",
     "optimizer",
 )
@@ -39,18 +61,16 @@ IMPORTS = {
 }
 FROM_KERAS = ("initializers", "layers", "ops")
 ENTRY = "build_model"
-FUNCTIONS = (ENTRY, "CANONICAL", "load_weights", "logits_model", "save_weights", "weights_by_name")
+BOTH = "build_models"
+FUNCTIONS = (
+    ENTRY, BOTH, "CANONICAL", "load_weights", "logits_model", "save_weights", "weights_by_name",
+)  # fmt: skip
 
-VARIABLES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-    "weight": "weight",
-}
-"""Name of a variable of a Keras layer -> its canonical name."""
+LONGEST = 50
+"""A block that is repeated more often becomes one layer: Keras recurses along functional paths."""
+
+INSTANCE = "@@"
+"""Stands in names of layers for the path of a block instance; no name of a spec has it."""
 
 
 def library(package: str) -> Library:
@@ -65,22 +85,37 @@ def emit(graph: Graph, style: Style) -> Emitted:
     """Write the network, and with `train:` its training functions.
 
     Raises:
-        SpecError: an op that Keras cannot express.
+        SpecError: an op that Keras cannot express, or a name that clashes.
     """
     COLUMN.require(graph)
+    return writing(lambda apart: _emit(graph, style, apart))
+
+
+def _emit(graph: Graph, style: Style, apart: frozenset[str]) -> Emitted:
     helpers = library(graph.name)
+    shared = _shared(graph)
+    groups = Groups(
+        graph,
+        _speller(graph, style, shared),
+        spread=lambda child, scope: _spread(child, shared),
+        title=text.snake,
+        held=False,
+        apart=apart,
+    )
+    taken = {*helpers.names, *IMPORTS, *FROM_KERAS, *training.NAMES, *FUNCTIONS}
+    text.check_clashes(graph, "", groups, taken, "keras")
+    file = _File(graph, groups, helpers.names, style)
     body = Writer()
-    _build_model(graph, style, helpers, body)
+    file.write(body)
     if text.folded(graph):
         body.blank(2)
         _logits_model(graph, body)
-    _weight_files(graph, body)
-    random = style.random == "counter" and any(n.op.random for n in graph.nodes)
+    weights.write(graph, body)
     if graph.training is not None:
-        training.write(graph, body, random=random)
+        training.write(graph, body, random=file.random)
     docstring = f"{graph.name}: {_summary(graph)}"
     writer = text.assemble(docstring, _imports(body, helpers), helpers, body)
-    return text.emitted(graph, "keras", ENTRY, writer, _slots(graph))
+    return text.emitted(graph, "keras", ENTRY, writer, weights.slots(graph), groups)
 
 
 def _imports(body: Writer, helpers: Library) -> dict[str, str]:
@@ -110,62 +145,426 @@ def _summary(graph: Graph) -> str:
     return next((line + r for r in remarks if len(line + r) <= room), f"{line}.")
 
 
-# --- the model ---------------------------------------------------------------------------------
+# --- the model ---
 
 
-class _Statement(Item):
-    """A node as one statement, wherever the scope tree has it."""
+def _speller(graph: Graph, style: Style, shared: set[str]) -> Callable[[Node[Op]], Spelling]:
+    """Cells name a layer by its node's id; inside a block the instance's path stays open."""
+    known = {s.path for s in _block_scopes(graph.root) if not _spread(s, shared)}
 
-    __slots__ = ()
+    def spell(node: Node[Op]) -> Spelling:
+        path = node.id
+        while path:
+            path = path.rpartition(".")[0]
+            if path in known:
+                inside = replace(node, id=f"{INSTANCE}.{node.id.removeprefix(path + '.')}")
+                return COLUMN.spell(inside, style)
+        return COLUMN.spell(node, style)
 
-    @property
-    def name(self) -> str:
-        """Its path as one word."""
-        return self.value.id.replace(".", "_")
+    return spell
 
 
-def _build_model(graph: Graph, style: Style, helpers: Library, writer: Writer) -> None:
-    before = _earlier_uses(graph)
-    body = [
-        _Statement(node, (*node.inputs, *before.get(node.id, ())), node) for node in graph.nodes
-    ]
-    names = Names({*IMPORTS, *FROM_KERAS, *helpers.names, *training.NAMES, *FUNCTIONS})
-    outputs = {o.name: o.value for o in graph.outputs}
-    # The inputs are read again by the last line.
-    local = plan(graph.root, body, [*outputs.values(), *graph.inputs], names)
-    if style.random == "counter" and any(n.op.random for n in graph.nodes):
-        writer.line(f"SEED = {literal(graph.seed)}")
+def _block_scopes(root: Scope) -> Iterator[Scope]:
+    stack = [root]
+    while stack:
+        scope = stack.pop()
+        if scope.kind == "block":
+            yield scope
+        stack.extend(child for child in scope.children if isinstance(child, Scope))
+
+
+def _shared(graph: Graph) -> set[str]:
+    """Paths of blocks that share their layers, which a function could not."""
+    found: set[str] = set()
+    for scope in _block_scopes(graph.root):
+        if scope.owner is not None:
+            found |= {scope.path, scope.owner.path}
+    return found
+
+
+def _spread(child: Scope, shared: set[str]) -> bool:
+    """Whether a scope's layers are statements of the function around it."""
+    if child.kind == "block":
+        return any(f"{child.path}.".startswith(f"{path}.") for path in shared)
+    if child.kind == "sequence":
+        return child.when is None
+    blocks = all(isinstance(c, Scope) and c.kind == "block" for c in child.children)
+    return not blocks or any(_spread(c, shared) for c in child.children if isinstance(c, Scope))
+
+
+class _File:
+    """Writes the functions of the blocks, and of the network."""
+
+    def __init__(self, graph: Graph, groups: Groups, helpers: Iterable[str], style: Style) -> None:
+        self.graph = graph
+        self.groups = groups
+        self.before = _earlier_uses(graph)
+        functions = {group.name for group in groups.blocks}
+        self.taken = {
+            *IMPORTS, *FROM_KERAS, *helpers, *training.NAMES, *FUNCTIONS, *functions,
+            "name", "index",
+        }  # fmt: skip
+        self.random = style.random == "counter" and any(n.op.random for n in graph.nodes)
+        self.spells = Spells("", "", default)
+
+    def write(self, writer: Writer) -> None:
+        if self.random:
+            writer.line(f"SEED = {literal(self.graph.seed)}")
+            writer.blank(2)
+        for group in self.groups.blocks:
+            try:
+                self._block(writer, group)
+            except Mismatch as found:
+                raise Mismatch(str(found), group.block) from None
+            writer.blank(2)
+        self._network(writer)
+
+    # --- blocks --------------------------------------------------------------------------------
+
+    def _block(self, writer: Writer, group: Group) -> None:
+        returned = [key for _, key in group.outputs]
+        symbols = set(group.symbols.given)
+        names = Names({*self.taken, *symbols})
+        local = plan(group.inputs, group.parts, returned, names)
+        body = Writer(depth=writer.depth + 1)
+        self._statements(body, group, local, names)
+        group.signature = group.symbols.signature()
+        arguments = [*local.arguments, *text.arguments(group.signature), "name"]
+        if any("=" in argument for argument in arguments):
+            arguments.insert(-1, "*")
+        with writer.indented(f"def {group.name}({', '.join(arguments)}):"):
+            writer.line(f'"""Block `{group.block}`."""')
+            writer.lines.extend(body.lines)
+            writer.line(f"return {', '.join(local[key] for key in returned)}")
+
+    # --- the network ---------------------------------------------------------------------------
+
+    def _network(self, writer: Writer) -> None:
+        graph, root = self.graph, self.groups.root
+        outputs = dict(root.outputs)
+        names = Names(self.taken)
+        # The inputs are read again by the last line.
+        returned = [*outputs.values(), *(key for _, key in root.inputs)]
+        local = plan(root.inputs, root.parts, returned, names)
+        always = text.always(graph, outputs)
+        both = len(always) < len(outputs)
+        with writer.indented(f"def {BOTH if both else ENTRY}():"):
+            writer.line(f'"""{_summary(graph)}"""')
+            for entry in graph.inputs:
+                made = call("keras.Input", channels_last(entry.shape), name=entry.name)
+                writer.line(f"{local[f'@{entry.name}']} = {made}")
+            self._statements(writer, root, local, names)
+            sources = _structure({name: local[key] for name, key in root.inputs})
+            results = _structure({name: local[key] for name, key in always.items()})
+            made = call("keras.Model", sources, results, name=graph.name)
+            if not both:
+                writer.line(f"return {made}")
+                return
+            writer.line(f"model = {made}")
+            results = _structure({name: local[key] for name, key in outputs.items()})
+            made = call("keras.Model", sources, results, name=f"{graph.name}_training")
+            writer.line(f"training_model = {made}")
+            writer.line("return model, training_model")
         writer.blank(2)
-    shared = {n.owner.id for n in graph.nodes if n.owner is not None}
-    objects: dict[str, str] = {}
-    with writer.indented(f"def {ENTRY}():"):
-        writer.line(f'"""{_summary(graph)}"""')
-        for entry in graph.inputs:
-            made = call("keras.Input", channels_last(entry.shape), name=entry.name)
-            writer.line(f"{local[entry]} = {made}")
-        for node in graph.nodes:
-            reads = [Code(local[value]) for value in node.inputs]
-            spelling = COLUMN.spell(node, style)
-            layer = spelling.layer
-            assert layer is not None
-            if node.id in shared:
-                objects[node.id] = names.take(node.id.replace(".", "_"))
-                writer.line(f"{objects[node.id]} = {layer}")
-            if node.weights_id in objects:
-                layer = Code(objects[node.weights_id])
-            fed = [mark(f"{node.id}:{index}", read) for index, read in enumerate(reads)]
-            for value in before.get(node.id, ()):
-                after = call("After", name=f"{node.id}.after")
-                fed[0] = Code(f"{after}([{fed[0]}, {local[value]}])")
-            if spelling.call is None:
-                made = Code(f"{layer}({', '.join(fed)})")
+        with writer.indented(f"def {ENTRY}():"):
+            writer.line(
+                '"""The model for inference; `build_models` has one for training as well."""'
+            )
+            writer.line(f"return {BOTH}()[0]")
+
+    # --- statements ----------------------------------------------------------------------------
+
+    def _statements(self, writer: Writer, group: Group, local: Plan, names: Names) -> None:
+        view = group.symbols.over(range(len(group.distinct)))
+        owners = {part.owner for part in group.parts if part.owner is not None}
+        objects: dict[str, str] = {}
+        self.local = local
+        for part in group.parts:
+            reads = [Code(local[key]) for key in part.reads]
+            key = f"{group.id}{part.key}"
+            target = local[part.key]
+            if isinstance(part.child, Node):
+                if part.name in owners:
+                    objects[part.name] = names.take(part.name.replace(".", "_"))
+                    made = self._unified(group, part, view, self._layer)
+                    writer.line(f"{objects[part.name]} = {made}")
+                held = objects.get(part.owner or part.name)
+                self._node(writer, group, part, target, reads, key, view, held)
+            elif part.child.kind == "block":
+                targets = ", ".join(local[k] for k in part.values)
+                self._call(writer, group, part, targets, reads, view)
             else:
-                made = spelling.call(layer, *fed)
-            writer.line(f"{local[node]} = {mark(node.id, made)}")
-        sources = _structure({i.name: local[i] for i in graph.inputs})
-        results = _structure({name: local[value] for name, value in outputs.items()})
-        made = call("keras.Model", sources, results, name=graph.name)
-        writer.line(f"return {made}")
+                assert len(reads) == 1
+                self._inner(writer, group, part.children, part.name, target, reads[0], key, view)
+
+    def _node(
+        self,
+        writer: Writer,
+        group: Group,
+        part: Part,
+        target: str,
+        reads: Sequence[Code],
+        key: str,
+        view: View,
+        held: str | None,
+    ) -> None:
+        fed = [mark(f"{key}:{index}", read) for index, read in enumerate(reads)]
+        for value in self.before.get(part.child.id, ()):
+            earlier = next(p for p in group.parts if value in p.children)
+            after = call("After", name=f"{part.child.id}.after")
+            others = Code(f"[{fed[0]}, {self.local[earlier.key]}]")
+            fed[0] = Code(apply(after, others))
+        self._chosen(
+            writer,
+            target,
+            reads[0],
+            part.children,
+            view,
+            lambda child: self._made(child, fed, held),
+            part.name,
+            key,
+        )
+
+    def _made(self, child: Node[Op], fed: Sequence[Code], held: str | None) -> Code:
+        """The expression of a node in one instance."""
+        spelling = self.groups.spellings[child]
+        layer = Code(held) if held is not None else spelling.layer
+        assert layer is not None
+        return apply(layer, *fed) if spelling.call is None else spelling.call(layer, *fed)
+
+    def _layer(self, child: Node[Op]) -> Code:
+        layer = self.groups.spellings[child].layer
+        assert layer is not None
+        return layer
+
+    def _unified(
+        self, group: Group, part: Part, view: View, make: Callable[[Node[Op]], Code]
+    ) -> Code:
+        leaves = [Leaf(make(c), None, c.expressions) for c in part.children if isinstance(c, Node)]
+        return _named(unify(leaves, view, self.spells, part.name))
+
+    def _chosen(
+        self,
+        writer: Writer,
+        target: str,
+        source: str,
+        children: Sequence[Child],
+        view: View,
+        make: Callable[[Node[Op]], Code],
+        name: str,
+        key: str,
+    ) -> None:
+        """`target = layer(source)`, under an `if` where some instances do not have it."""
+        there = [i for i, c in enumerate(children) if not isinstance(c, Absent)]
+        nodes = [children[i] for i in there]
+        condition = self._condition(children, view, name)
+        inner = _view(view, there)
+        leaves = [
+            Leaf(make(node), None, node.expressions) for node in nodes if isinstance(node, Node)
+        ]
+        made = mark(key, _named(unify(leaves, inner, self.spells, name)))
+        if condition is None:
+            writer.line(f"{target} = {made}")
+            return
+        if target != source:
+            writer.line(f"{target} = {source}")
+        with writer.indented(f"if {condition}:"):
+            writer.line(f"{target} = {made}")
+
+    def _condition(self, children: Sequence[Child], view: View, name: str) -> Code | None:
+        values = [not isinstance(child, Absent) for child in children]
+        if all(values):
+            return None
+        for text_ in dict.fromkeys(c.when for c in children if c.when is not None):
+            found = view.condition(text_, values)
+            if found is not None:
+                return found
+        raise Mismatch(name)
+
+    def _call(
+        self,
+        writer: Writer,
+        group: Group,
+        part: Part,
+        targets: str,
+        reads: Sequence[Code],
+        view: View,
+    ) -> None:
+        there = [i for i, c in enumerate(part.children) if isinstance(c, Scope)]
+        condition = self._condition(part.children, view, part.name)
+        leaves = [
+            self._construct(c, group.distinct[i], reads)
+            for i, c in enumerate(part.children)
+            if isinstance(c, Scope)
+        ]
+        made = _named(unify(leaves, _view(view, there), self.spells, part.name))
+        if condition is None:
+            writer.line(f"{targets} = {made}")
+            return
+        if targets != reads[0]:
+            writer.line(f"{targets} = {reads[0]}")
+        with writer.indented(f"if {condition}:"):
+            writer.line(f"{targets} = {made}")
+
+    def _construct(self, scope: Scope, around: Scope, reads: Sequence[Code]) -> Leaf:
+        """The call of a block's function, for one instance."""
+        group = self.groups.of[scope.path]
+        inside = around.kind == "block"
+        name = f"{INSTANCE}.{relative(scope.path, around)}" if inside else scope.path
+        plain = group.construct(scope, name=name)
+        made = call(group.name, *reads, *plain.args, **plain.kwargs)
+        hints = {a.name: a.expression for a in scope.arguments if a.expression is not None}
+        return Leaf(made, None, hints)
+
+    def _inner(
+        self,
+        writer: Writer,
+        group: Group,
+        children: Sequence[Child],
+        name: str,
+        target: str,
+        source: str,
+        key: str,
+        view: View,
+    ) -> None:
+        """A sequence or a repeat, as statements over one variable."""
+        there = [i for i, c in enumerate(children) if not isinstance(c, Absent)]
+        scopes = [c for c in children if isinstance(c, Scope)]
+        condition = self._condition(children, view, name)
+        inner = _view(view, there)
+        if condition is not None:
+            if target != source:
+                writer.line(f"{target} = {source}")
+                source = target
+            with writer.indented(f"if {condition}:"):
+                self._chain(writer, group, scopes, name, target, source, key, inner)
+        else:
+            self._chain(writer, group, scopes, name, target, source, key, inner)
+
+    def _chain(
+        self,
+        writer: Writer,
+        group: Group,
+        scopes: Sequence[Scope],
+        name: str,
+        target: str,
+        source: str,
+        key: str,
+        view: View,
+    ) -> None:
+        if scopes[0].kind in ("repeat", "instances"):
+            self._loop(writer, group, scopes, name, target, source, view)
+            return
+        rows = [self.groups.children(scope) for scope in scopes]
+        if len({len(row) for row in rows}) > 1:
+            raise Mismatch(name)
+        for position in range(len(rows[0])):
+            column = [row[position] for row in rows]
+            own = f"{key}.{position}"
+            label = f"{name}_{position}"
+            first = next((c for c in column if not isinstance(c, Absent)), None)
+            if first is None:  # these instances all lack it
+                continue
+            if isinstance(first, Node):
+                fed = [mark(f"{own}:0", source)]
+                self._chosen(
+                    writer, target, source, column, view,
+                    lambda child, fed=fed: self._made(child, fed, None), label, own,
+                )  # fmt: skip
+            elif first.kind == "block":
+                around = [group.distinct[i] for i in view.instances]
+                leaves = [
+                    self._construct(c, a, [Code(source)])
+                    for c, a in zip(column, around, strict=True)
+                    if isinstance(c, Scope)
+                ]
+                places = [i for i, c in enumerate(column) if isinstance(c, Scope)]
+                made = _named(unify(leaves, _view(view, places), self.spells, label))
+                condition = self._condition(column, view, label)
+                if condition is None:
+                    writer.line(f"{target} = {made}")
+                else:
+                    if target != source:
+                        writer.line(f"{target} = {source}")
+                    with writer.indented(f"if {condition}:"):
+                        writer.line(f"{target} = {made}")
+            else:
+                self._inner(writer, group, column, label, target, source, own, view)
+            source = target
+
+    def _loop(
+        self,
+        writer: Writer,
+        group: Group,
+        scopes: Sequence[Scope],
+        name: str,
+        target: str,
+        source: str,
+        view: View,
+    ) -> None:
+        """The instances of a repeated block, one call after the other."""
+        around = [group.distinct[i] for i in view.instances]
+        longest = max(len(scope.children) for scope in scopes)
+        first = "x" if longest > LONGEST else target
+
+        def loops(read: str) -> list[Loop]:
+            return [
+                Loop(
+                    tuple(
+                        self._construct(child, outer, [Code(read)])
+                        for child in scope.children
+                        if isinstance(child, Scope)
+                    ),
+                    scope.arguments[0].expression,
+                )
+                for scope, outer in zip(scopes, around, strict=True)
+            ]
+
+        found = patterns(loops(first), view, self.spells, name)
+        if not found:
+            raise Mismatch(name)
+        ((lead, between, tail),) = found
+        for made in lead:
+            writer.line(f"{target} = {_named(_reading(made, first, source))}")
+            source = target
+        if between is not None:
+            made, span = between
+            if longest > LONGEST:
+                block = f"lambda x, index: {_named(made)}"
+                chained = call("chain", Code(source), Code(block), span.over(len(lead)))
+                title = (
+                    scopes[0].path
+                    if scopes[0].kind == "repeat"
+                    else f"{scopes[0].children[0].path}.chain"
+                )
+                if group.block is not None:
+                    title = f"{INSTANCE}.{relative(title, around[0])}"
+                layer = call("Repeated", chained, name=f"{title}")
+                writer.line(f"{target} = {_named(apply(layer, Code(source)))}")
+            else:
+                if source != target:
+                    writer.line(f"{target} = {source}")
+                with writer.indented(f"for index in {span.over(len(lead))}:"):
+                    writer.line(f"{target} = {_named(made)}")
+            source = target
+        for made in tail:
+            writer.line(f"{target} = {_named(_reading(made, first, source))}")
+
+
+def _reading(made: Code, wanted: str, source: str) -> Code:
+    """A call with another first argument."""
+    return Code(made.replace(f"({wanted}, ", f"({source}, ", 1))
+
+
+def _view(view: View, places: Sequence[int]) -> View:
+    return View(view.symbols, tuple(view.instances[i] for i in places))
+
+
+def _named(code: Code) -> Code:
+    """Names of layers, with the instance's own in front where there is one."""
+    return Code(
+        re.sub(rf'"{INSTANCE}\.', 'f"{name}.', re.sub(rf'f"{INSTANCE}\.', 'f"{name}.', code))
+    )
 
 
 def _earlier_uses(graph: Graph) -> dict[str, tuple[Value, ...]]:
@@ -217,107 +616,6 @@ def _logits_model(graph: Graph, writer: Writer) -> None:
             (result,) = sources.values()
             writer.line(f"return keras.Model(model.input, {result})")
             return
-        writer.line(f"outputs = {{**model.output, {_entries(sources)}}}")
+        entries = ", ".join(f"{literal(name)}: {value}" for name, value in sources.items())
+        writer.line(f"outputs = {{**model.output, {entries}}}")
         writer.line("return keras.Model(model.input, outputs)")
-
-
-def _entries(values: dict[str, str]) -> str:
-    return ", ".join(f"{literal(name)}: {value}" for name, value in values.items())
-
-
-# --- weights -----------------------------------------------------------------------------------
-
-
-def _variable(node: Node[Op], param: Param) -> str:
-    """The name of a parameter in its Keras layer."""
-    if isinstance(node.op, BatchNorm):
-        wanted = {
-            "weight": "gamma",
-            "bias": "beta",
-            "running_mean": "moving_mean",
-            "running_var": "moving_variance",
-        }
-        return wanted[param.name]
-    if param.name == "weight" and _has_kernel(node.op, param):
-        return "kernel"
-    return param.name
-
-
-def _has_kernel(op: Op, param: Param) -> bool:
-    return len(param.shape) > 1 and not isinstance(op, Rbf)
-
-
-def _is_depthwise(node: Node[Op]) -> bool:
-    return isinstance(node.op, Conv) and depthwise(node.op, node.inputs[0].shape)
-
-
-def _slots(graph: Graph) -> dict[str, Slot]:
-    found = {}
-    for node in graph.nodes:
-        if node.owner is not None:
-            continue
-        for param in node.params:
-            letters = param.layout
-            variable = _variable(node, param)
-            if variable == "kernel":
-                last = "OI" if _is_depthwise(node) else "IO"
-                letters = letters[2:] + last
-            name = f"{node.id}.{param.name}"
-            found[name] = Slot(f"{node.id}/{variable}", letters, param.layout, param.shape)
-    return found
-
-
-def _weight_files(graph: Graph, writer: Writer) -> None:
-    """Functions that read and write canonical names and layouts."""
-    owners = [n for n in graph.nodes if n.owner is None and n.params]
-    used = {_variable(n, p) for n in owners for p in n.params}
-    table = {k: v for k, v in VARIABLES.items() if k in used}
-    alone = sorted({f"layers.DepthwiseConv{len(n.shape) - 1}D" for n in owners if _is_depthwise(n)})
-    variable = "(variable, axes)" if alone else "variable"
-    writer.blank(2)
-    writer.line(f"CANONICAL = {{{_entries({k: literal(v) for k, v in table.items()})}}}")
-    writer.blank(2)
-    with writer.indented("def weights_by_name(model):"):
-        if alone:
-            writer.line('"""Canonical name -> variable, and its axes of outputs and inputs."""')
-        else:
-            writer.line('"""Canonical name -> variable."""')
-        writer.line("found = {}")
-        with writer.indented("for layer in model.layers:"):
-            if alone:
-                kinds = alone[0] if len(alone) == 1 else f"({', '.join(alone)})"
-                writer.line(f"axes = (-2, -1) if isinstance(layer, {kinds}) else (-1, -2)")
-            with writer.indented("for variable in layer.weights:"):
-                writer.line(f'found[f"{{layer.name}}.{{CANONICAL[variable.name]}}"] = {variable}')
-        writer.line("return found")
-    writer.blank(2)
-    with writer.indented("def load_weights(model, path):"):
-        writer.line('"""Load a safetensors file of canonical names and layouts."""')
-        writer.line("from safetensors.numpy import load_file")
-        writer.blank()
-        writer.line("state, variables = load_file(path), weights_by_name(model)")
-        with writer.indented("if state.keys() != variables.keys():"):
-            writer.line(
-                'raise ValueError(f"{path} differs in {sorted(state.keys() ^ variables.keys())}")'
-            )
-        with writer.indented(f"for name, {variable} in variables.items():"):
-            writer.line("value = state[name]")
-            _move(writer, used, "(0, 1)", "axes" if alone else "(-1, -2)")
-            writer.line("variable.assign(value)")
-    writer.blank(2)
-    with writer.indented("def save_weights(model, path):"):
-        writer.line('"""Save parameters and running statistics under canonical names."""')
-        writer.line("from safetensors.numpy import save_file")
-        writer.blank()
-        writer.line("state = {}")
-        with writer.indented(f"for name, {variable} in weights_by_name(model).items():"):
-            writer.line("value = variable.numpy()")
-            _move(writer, used, "axes" if alone else "(-1, -2)", "(0, 1)")
-            writer.line("state[name] = np.ascontiguousarray(value)")
-        writer.line("save_file(state, path)")
-
-
-def _move(writer: Writer, used: set[str], here: str, there: str) -> None:
-    if "kernel" in used:
-        with writer.indented('if variable.name == "kernel":'):
-            writer.line(f"value = np.moveaxis(value, {here}, {there})")

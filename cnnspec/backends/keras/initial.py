@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnspec.backends.keras.cells.window import is_float32
+from cnnspec.backends.holders import Holder
+from cnnspec.backends.precision import is_float32
 from cnnspec.backends.writer import Code, call, literal
 from cnnspec.graph import Node
 from cnnspec.ops import initializer as init
 from cnnspec.ops.activation import PRelu
 from cnnspec.ops.base import Op, Param
 from cnnspec.ops.conv import Conv
+from cnnspec.ops.conv_transpose import ConvTranspose
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.rbf import Rbf
+from cnnspec.ops.scale import LayerScale
 
 
-def options(node: Node[Any], weight: str, bias: str = "bias_initializer") -> dict[str, Code]:
+def options(
+    node: Node[Any] | Holder, weight: str, bias: str = "bias_initializer"
+) -> dict[str, Code]:
     """The initializers that differ from the layer's own, by the names of its arguments."""
     found = {}
     for param in node.params:
@@ -27,16 +32,20 @@ def options(node: Node[Any], weight: str, bias: str = "bias_initializer") -> dic
     return found
 
 
-def default(op: Op, param: Param) -> init.Initializer:
-    """What the layer starts this parameter with when it is not told."""
+def default(op: Op, param: Param) -> init.Initializer | None:
+    """What the layer starts this parameter with when it is not told; None for what no spec has."""
     if param.name == "bias":
         return init.Zeros()
-    if isinstance(op, (Conv, Dense)):
+    if _depthwise(op, param):
+        return None
+    if isinstance(op, (Conv, ConvTranspose, Dense)):
         return init.GlorotUniform()
     if isinstance(op, PRelu):
         return init.Constant(value=0.25)
     if isinstance(op, Rbf):
         return init.Normal()
+    if isinstance(op, LayerScale):
+        return init.Constant(value=1e-6)
     return init.Ones()
 
 
@@ -88,7 +97,11 @@ NAMED: tuple[tuple[init.Scaled, Code], ...] = (
 def _scaled(made: init.Scaled, op: Op, param: Param) -> Code:
     normal = isinstance(made, (init.HeNormal, init.GlorotNormal, init.LecunNormal))
     truncated = bool(getattr(made, "truncated", False))
-    if len(param.shape) < 2 or not isinstance(op, (Conv, Dense)) or _depthwise(op, param):
+    if (
+        len(param.shape) < 2
+        or not isinstance(op, (Conv, ConvTranspose, Dense))
+        or _depthwise(op, param)
+    ):
         # Keras sees the fans of kernels alone, and those of a depthwise one as multiples.
         fans = (param.fan_in, param.fan_out)
         if truncated:

@@ -104,13 +104,19 @@ class KerasSession:
             self.program = own_program(source[0], f"{emitted.entry} keras")
         with self._precision():
             self.module = self.program.run() if source is None else run_own(self.program, source[0])
-            self.model: Any = self._entry()()
+            self.model, self.inference = self._made(self._entry()(), self.module)
             split = emitted.logits and hasattr(self.module, "logits_model")
             self.logits: Any = self.module.logits_model(self.model) if split else self.model
         if source is not None:
             self._require_names()
         self._compiled = False
         self._tapped: _Tapped | None = None
+
+    def _made(self, model: Any, module: Any) -> tuple[Any, Any]:
+        """The model with all outputs, and the one for inference; mostly they are the same."""
+        if not self.emitted.training_only or not hasattr(module, "build_models"):
+            return model, model
+        return _both(module)
 
     def _entry(self) -> Any:
         if self.source is None:
@@ -124,7 +130,7 @@ class KerasSession:
         variables = _variables(self.model)
         faults = []
         for name, slot in self.emitted.slots.items():
-            wanted = tuple(slot.shape[axis] for axis in slot.permutation)
+            wanted = slot.stored
             if slot.path not in variables:
                 faults.append(f"it has no `{slot.path}` for `{name}`")
             elif tuple(variables[slot.path].shape) != wanted:
@@ -153,16 +159,10 @@ class KerasSession:
 
     # --- weights -------------------------------------------------------------------------------
 
-    def weights(self) -> dict[str, Array]:
-        """Copies of every parameter and running statistic."""
-        return self._weights(self.model)
-
-    def _weights(self, model: Any) -> dict[str, Array]:
-        variables = _variables(model)
-        return {
-            name: np.ascontiguousarray(variables[slot.path].numpy().transpose(slot.inverse))
-            for name, slot in self.emitted.slots.items()
-        }
+    def weights(self, *, copy: bool = True) -> Mapping[str, Array]:
+        """Every parameter and running statistic; each is made when it is asked for if not now."""
+        live = _Live(self.emitted, self.model)
+        return dict(live) if copy else live
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
@@ -174,9 +174,7 @@ class KerasSession:
         variables = _variables(model)
         for name, value in weights.items():
             slot = self.emitted.slots[name]
-            variables[slot.path].assign(
-                np.asarray(value).transpose(slot.permutation).astype(self.dtype)
-            )
+            variables[slot.path].assign(slot.store(np.asarray(value)).astype(self.dtype))
 
     # --- running -------------------------------------------------------------------------------
 
@@ -194,13 +192,15 @@ class KerasSession:
     def _inputs(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         return {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
 
-    def _targets(self, targets: Mapping[str, Array]) -> Any:
-        return _single({name: self._target(targets[name]) for name in self.emitted.outputs})
+    def _targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+        names = self.emitted.present(training=training)
+        return _single({name: self._target(targets[name]) for name in names})
 
-    def _named(self, outputs: Any) -> dict[str, Any]:
+    def _named(self, outputs: Any, *, training: bool = True) -> dict[str, Any]:
+        names = self.emitted.present(training=training)
         if isinstance(outputs, dict):
-            return {name: outputs[name] for name in self.emitted.outputs}
-        return {self.emitted.outputs[0]: outputs}
+            return {name: outputs[name] for name in names if name in outputs}
+        return {names[0]: outputs}
 
     def _position(self, module: Any, model: Any, at: At) -> None:
         if hasattr(module, "set_position"):
@@ -216,8 +216,9 @@ class KerasSession:
         """Outputs by name."""
         with self._precision():
             self._position(self.module, self.model, at)
-            outputs = self.model(_single(self._inputs(inputs)), training=training)
-            return _arrays(self._named(outputs))
+            model = self.model if training else self.inference
+            outputs = model(_single(self._inputs(inputs)), training=training)
+            return _arrays(self._named(outputs, training=training))
 
     def gradients(
         self,
@@ -238,9 +239,10 @@ class KerasSession:
                 tape.watch(leaves)
                 model = self.model if targets is None else self.logits
                 raw = model(_single(leaves), training=training)
-                outputs = self._named(raw)
+                outputs = self._named(raw, training=training)
                 if targets is not None:
-                    total = self._loss(raw, self._targets(targets))
+                    wanted = self._targets(targets, training=training)
+                    total = self._loss(_single(outputs), wanted)
                     heads, seeds = [total], [tf.ones_like(total)]
                     loss = float(total.numpy())
                 else:
@@ -265,13 +267,16 @@ class KerasSession:
         return sum(weights.get(n, 1.0) * s / w for n, (s, w) in losses.items())
 
     def _statistics(self, model: Any) -> dict[str, Array]:
-        parameters = _parameters(self.emitted, model)
-        return {n: w for n, w in self._weights(model).items() if n not in parameters}
+        parameters, live = _parameters(self.emitted, model), _Live(self.emitted, model)
+        return {name: live[name] for name in live if name not in parameters}
 
-    def _canonical(self, gradients: Mapping[str, Any]) -> dict[str, Array]:
+    def _canonical(self, gradients: dict[str, Any]) -> dict[str, Array]:
+        """In canonical layout; takes each one out, so that both are never there together."""
         return {
-            name: np.ascontiguousarray(value.numpy().transpose(self.emitted.slots[name].inverse))
-            for name, value in gradients.items()
+            name: np.ascontiguousarray(
+                self.emitted.slots[name].restore(gradients.pop(name).numpy())
+            )
+            for name in list(gradients)
         }
 
     def step(
@@ -304,9 +309,11 @@ class KerasSession:
         with self._precision():
             self._position(self.module, self.model, at)
             raw = self.logits(_single(self._inputs(inputs)), training=training)
-            losses = self.module.loss_sum(raw, self._targets(targets))
+            outputs = self._named(raw, training=training)
+            wanted = self._targets(targets, training=training)
+            losses = self.module.loss_sum(_single(outputs), wanted)
             return Evaluation(
-                outputs=_arrays(self._named(raw)),
+                outputs=_arrays(outputs),
                 losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
             )
 
@@ -336,7 +343,8 @@ class KerasSession:
             layer.rate = 0.0
 
     def _dropouts(self) -> list[Any]:
-        return [x for x in self.model.layers if isinstance(x, keras.layers.Dropout)]
+        kinds = (keras.layers.Dropout, keras.layers.AlphaDropout)
+        return [x for x in self.model.layers if isinstance(x, kinds)]
 
     def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
         """The output of every layer, by its name; the first where one is called twice."""
@@ -371,8 +379,9 @@ class KerasSession:
         with self._precision():
             if self._tapped is None:
                 self._tapped = _Tapped(self.emitted)
+                _share(self.emitted, self.model, self._tapped.model)
             tapped = self._tapped
-            self._load(tapped.model, self.weights())
+            self._load(tapped.model, self._statistics(self.model))
             self._position(tapped.module, tapped.model, at)
             recorder = tapped.recorder
             recorder.values = {}
@@ -383,7 +392,8 @@ class KerasSession:
             parameters = _parameters(self.emitted, tapped.model)
             with tf.GradientTape() as tape:
                 tape.watch((leaves, fed))
-                outputs = self._named(tapped.model(_single(leaves), training=training))
+                model = tapped.model if training else tapped.inference
+                outputs = self._named(model(_single(leaves), training=training), training=training)
             values = recorder.values
             found = Trace(values=_arrays(values), outputs=_arrays(outputs))
             found.statistics = self._statistics(tapped.model)
@@ -465,29 +475,84 @@ class _Tapped:
     """The same text with taps, which are layers between those of the text."""
 
     def __init__(self, emitted: Emitted) -> None:
-        tree = instrument(audit(emitted.text), emitted.lines)
+        tree = instrument(audit(emitted.text), emitted.lines, "name")
         self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
         self.recorder = _Recorder()
 
-        def tap(node: str, x: Any) -> Any:
-            return Tap(self.recorder, node)(x)
+        def tap(node: str, *shared: Any) -> Any:
+            *instance, x = shared
+            return Tap(self.recorder, ".".join([*instance, node]))(x)
 
-        def feed(node: str, index: int, x: Any) -> Any:
-            return Feed(self.recorder, node, index)(x)
+        def feed(node: str, index: int, *shared: Any) -> Any:
+            *instance, x = shared
+            return Feed(self.recorder, ".".join([*instance, node]), index)(x)
 
         self.module = self.program.run(**{TAP: tap, FEED: feed})
-        self.model: Any = getattr(self.module, emitted.entry)()
+        if emitted.training_only:
+            self.model, self.inference = _both(self.module)
+        else:
+            self.model = self.inference = getattr(self.module, emitted.entry)()
+
+
+def _both(module: Any) -> tuple[Any, Any]:
+    """The model with all outputs, and the one for inference."""
+    inference, training = module.build_models()
+    return training, inference
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Every layer of a model, those inside repeated blocks as well."""
+    for layer in model.layers:
+        inside = getattr(layer, "blocks", None)
+        if isinstance(inside, list):
+            for block in inside:
+                yield from _layers(block)
+        else:
+            yield layer
+
+
+class _Live(Mapping[str, "Array"]):
+    """A model's weights in canonical layout, each converted when it is asked for."""
+
+    def __init__(self, emitted: Emitted, model: Any) -> None:
+        self._slots = emitted.slots
+        self._variables = _variables(model)
+
+    def __getitem__(self, name: str) -> Array:
+        slot = self._slots[name]
+        return np.ascontiguousarray(slot.restore(self._variables[slot.path].numpy()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slots)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+
+def _share(emitted: Emitted, model: Any, copy: Any) -> None:
+    """Let a copy have the very parameters of a model; its running statistics stay its own."""
+    trained = {emitted.slots[name].path for name in _parameters(emitted, model)}
+    own, others = _weights(model), _weights(copy)
+    for path in trained:
+        others[path]._value = own[path]._value
+
+
+def _weights(model: Any) -> dict[str, Any]:
+    """Every Keras variable by the path that slots use."""
+    return {f"{layer.name}/{v.name}": v for layer in _layers(model) for v in layer.weights}
 
 
 def _variables(model: Any) -> dict[str, Any]:
     """Every weight by the path that slots use."""
-    return {f"{layer.name}/{v.name}": v.value for layer in model.layers for v in layer.weights}
+    return {f"{layer.name}/{v.name}": v.value for layer in _layers(model) for v in layer.weights}
 
 
 def _parameters(emitted: Emitted, model: Any) -> dict[str, Any]:
     """What is trained, by canonical name."""
     trained = {
-        f"{layer.name}/{v.name}": v.value for layer in model.layers for v in layer.trainable_weights
+        f"{layer.name}/{v.name}": v.value
+        for layer in _layers(model)
+        for v in layer.trainable_weights
     }
     return {name: trained[s.path] for name, s in emitted.slots.items() if s.path in trained}
 

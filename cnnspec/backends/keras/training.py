@@ -39,6 +39,12 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     writer.blank(2)
     with writer.indented("def loss_sum(outputs, targets):"):
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
+        if common.by_mode(graph):
+            kept = [output.name for output in graph.outputs if not output.training_only]
+            if len(kept) == 1:
+                key = literal(kept[0])
+                with writer.indented("if not isinstance(outputs, dict):  # inference has one"):
+                    writer.line(f"outputs, targets = {{{key}: outputs}}, {{{key}: targets}}")
         if several:
             writer.line(
                 "return {name: LOSSES[name](outputs[name], targets[name]) for name in outputs}"

@@ -4,75 +4,176 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cnnspec.backends.variables import RUNNING, Item, Names, Plan
+from cnnspec.backends.variables import RUNNING, Names, Plan, Statement
 from cnnspec.backends.writer import Writer, literal
-from cnnspec.graph import Graph, Value
 
 
-def write_backward(
-    graph: Graph,
-    writer: Writer,
-    body: Sequence[Item],
-    local: Plan,
-    backs: Sequence[str],
-    outputs: Mapping[str, Value],
-    names: Names,
-) -> None:
-    """`backward(g)`: from the gradient of the outputs to that of the inputs.
+class Backward:
+    """Writes `backward(g)`: from the gradients of what a method returns to those of its inputs.
 
     Args:
-        graph: the network.
-        writer: inside the forward method.
-        body: the statements, in order.
         local: the name of every value.
-        backs: the closure that each statement has returned.
-        outputs: what the method returns, by name.
         names: the names that are taken.
+        inputs: name and key of each input of the scope.
+        outputs: name -> key of what the method returns.
+        auxiliary: keys of statements that run in training only.
     """
-    gradient: dict[str, str] = {}
 
-    def named(value: Value) -> str:
-        if value.id not in gradient:
-            variable = local[value]
-            gradient[value.id] = "g" if variable == RUNNING else names.take(f"g_{variable}")
-        return gradient[value.id]
+    def __init__(
+        self,
+        local: Plan,
+        names: Names,
+        inputs: Sequence[tuple[str, str]],
+        outputs: Mapping[str, str],
+        auxiliary: frozenset[str] = frozenset(),
+    ) -> None:
+        self.local = local
+        self.names = names
+        self.inputs = inputs
+        self.outputs = outputs
+        self.auxiliary = auxiliary
+        self.gradient: dict[str, str] = {}
+        self.known: set[str] = set()
+        self.waiting: dict[str, list[str]] = {}
 
-    known: set[str] = set()
-    single = len(outputs) == 1
-    argument = named(next(iter(outputs.values()))) if single else "gradients"
-    with writer.indented(f"def backward({argument}):"):
-        if single:
-            known.add(next(iter(outputs.values())).id)
+    def named(self, key: str) -> str:
+        """The variable that holds a value's gradient."""
+        if key not in self.gradient:
+            variable = self.local[key]
+            name = "g" if variable == RUNNING else self.names.take(f"g_{variable}")
+            self.gradient[key] = name
+        return self.gradient[key]
+
+    def write(
+        self,
+        writer: Writer,
+        body: Sequence[Statement],
+        backs: Sequence[str],
+        always: Mapping[str, str],
+        *,
+        block: bool,
+    ) -> None:
+        """The function.
+
+        Args:
+            writer: inside the forward method.
+            body: the statements, in order.
+            backs: the closure that each has returned.
+            always: the outputs that inference has as well.
+            block: whether gradients go in and out as tuples, not by name.
+        """
+        single = len(self.outputs) == 1
+        argument = self.named(next(iter(self.outputs.values()))) if single else "gradients"
+        with writer.indented(f"def backward({argument}):"):
+            if single:
+                self.known.update(self.outputs.values())
+            elif block:
+                self._unpack(writer)
+            elif len(always) < len(self.outputs):
+                self._by_mode(writer, always)
+            else:
+                self._entries(writer, self.outputs)
+            for part, back in zip(reversed(body), reversed(backs), strict=True):
+                self._statement(writer, part, back)
+            self._return(writer, block=block)
+
+    def _entries(self, writer: Writer, outputs: Mapping[str, str]) -> None:
+        for name, key in outputs.items():
+            given = f"gradients[{literal(name)}]"
+            if key in self.known:
+                given = f"{self.named(key)} + {given}"
+            writer.line(f"{self.named(key)} = {given}")
+            self.known.add(key)
+
+    def _unpack(self, writer: Writer) -> None:
+        """Gradients of a block's several outputs."""
+        targets, extra = [], []
+        for key in self.outputs.values():
+            if key in targets or key in self.known:
+                part = self.names.take(f"{self.named(key)}_part")
+                targets.append(part)
+                extra.append((self.named(key), part))
+            else:
+                targets.append(self.named(key))
+                self.known.add(key)
+        writer.line(f"{', '.join(targets)} = gradients")
+        for target, part in extra:
+            writer.line(f"{target} = {target} + {part}")
+
+    def _by_mode(self, writer: Writer, always: Mapping[str, str]) -> None:
+        """Several outputs in training, fewer in inference."""
+        only = {n: k for n, k in self.outputs.items() if n not in always}
+        if len(always) == 1:
+            ((name, key),) = always.items()
+            given = f"gradients[{literal(name)}] if training else gradients"
+            writer.line(f"{self.named(key)} = {given}")
+            self.known.add(key)
         else:
-            for name, value in outputs.items():
+            self._entries(writer, always)
+        with writer.indented("if training:"):
+            for name, key in only.items():
                 given = f"gradients[{literal(name)}]"
-                if value.id in known:
-                    given = f"{named(value)} + {given}"
-                writer.line(f"{named(value)} = {given}")
-                known.add(value.id)
-        for item, back in zip(reversed(body), reversed(backs), strict=True):
-            call = f"{back}({named(item.value)})"
-            if len(item.reads) == 1:
-                (value,) = item.reads
-                target = named(value)
-                added = f"{target} + {call}" if value.id in known else call
-                writer.line(f"{target} = {added}")
-                known.add(value.id)
-                continue
-            targets, extra = [], []
-            for value in item.reads:
-                if value.id in known:
-                    part = names.take(f"{named(value)}_part")
-                    targets.append(part)
-                    extra.append((named(value), part))
-                else:
-                    targets.append(named(value))
-                    known.add(value.id)
-            writer.line(f"{', '.join(targets)} = {call}")
-            for target, part in extra:
-                writer.line(f"{target} = {target} + {part}")
-        if len(graph.inputs) == 1:
-            writer.line(f"return {named(graph.inputs[0])}")
+                if key in self.known:
+                    given = f"{self.named(key)} + {given}"
+                writer.line(f"{self.named(key)} = {given}")
+        self.known.update(only.values())
+
+    def _statement(self, writer: Writer, part: Statement, back: str) -> None:
+        given = [
+            self.named(key) if key in self.known else f"np.zeros_like({self.local[key]})"
+            for key in part.values
+        ]
+        call = f"{back}({given[0]})" if len(given) == 1 else f"{back}(({', '.join(given)}))"
+        if part.values[0] in self.auxiliary:
+            writer.line("if training:")
+            writer.depth += 1
+            self._contribute(writer, part, call, auxiliary=True)
+            writer.depth -= 1
+            return
+        self._contribute(writer, part, call, auxiliary=False)
+        waiting = [(key, name) for key in part.reads for name in self.waiting.pop(key, [])]
+        if waiting:
+            with writer.indented("if training:"):
+                for key, name in waiting:
+                    writer.line(f"{self.named(key)} = {self.named(key)} + {name}")
+
+    def _contribute(self, writer: Writer, part: Statement, call: str, *, auxiliary: bool) -> None:
+        targets, extra = [], []
+        for key in part.reads:
+            known = key in self.known
+            late = auxiliary and not known and not self._inside(key)
+            if late:
+                name = self.names.take(f"g_{part.labels[0].replace('.', '_')}_part")
+                self.waiting.setdefault(key, []).append(name)
+                targets.append(name)
+            elif known:
+                if len(part.reads) == 1:
+                    writer.line(f"{self.named(key)} = {self.named(key)} + {call}")
+                    return
+                name = self.names.take(f"{self.named(key)}_part")
+                targets.append(name)
+                extra.append((self.named(key), name))
+            else:
+                targets.append(self.named(key))
+                self.known.add(key)
+        writer.line(f"{', '.join(targets)} = {call}")
+        for target, name in extra:
+            writer.line(f"{target} = {target} + {name}")
+
+    def _inside(self, key: str) -> bool:
+        """Whether a value is made by a statement that runs in training only."""
+        return key.partition(".")[0] in self.auxiliary
+
+    def _return(self, writer: Writer, *, block: bool) -> None:
+        gradients = [
+            self.named(key) if key in self.known else f"np.zeros_like({self.local[key]})"
+            for _, key in self.inputs
+        ]
+        if len(gradients) == 1:
+            writer.line(f"return {gradients[0]}")
+        elif block:
+            writer.line(f"return {', '.join(gradients)}")
         else:
-            entries = ", ".join(f"{literal(i.name)}: {named(i)}" for i in graph.inputs)
+            pairs = zip(self.inputs, gradients, strict=True)
+            entries = ", ".join(f"{literal(name)}: {value}" for (name, _), value in pairs)
             writer.line(f"return {{{entries}}}")

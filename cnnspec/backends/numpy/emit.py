@@ -7,15 +7,19 @@ from pathlib import Path
 
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
+from cnnspec.backends.constructors import Constructor, empty
+from cnnspec.backends.groups import Group, Groups, Part, camel, sole, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.numpy import initial, training
-from cnnspec.backends.numpy.backward import write_backward
+from cnnspec.backends.numpy.backward import Backward
 from cnnspec.backends.numpy.cells import COLUMN
+from cnnspec.backends.numpy.defaults import default
 from cnnspec.backends.opening import opened
-from cnnspec.backends.variables import Item, Names, Plan, items, plan
+from cnnspec.backends.unify import Mismatch, Spells
+from cnnspec.backends.variables import Names, Plan, plain, plan
 from cnnspec.backends.writer import Code, Writer, literal, mark
-from cnnspec.graph import Graph, Node, Scope, Value
-from cnnspec.ops.base import Op, show
+from cnnspec.graph import Graph, Node, Scope
+from cnnspec.ops.base import show
 
 __all__ = ["COLUMN", "emit"]
 
@@ -23,14 +27,22 @@ KERNELS = (
     "base",
     "window",
     "conv",
+    "conv_transpose",
+    "separable_conv",
     "pool",
+    "adaptive_pool",
     "dense",
     "rbf",
     "norm",
     "activation",
     "merge",
+    "reduce",
     "reshape",
+    "resize",
+    "slicing",
     "dropout",
+    "random",
+    "scale",
     "initializer",
     "loss",
     "optimizer",
@@ -44,6 +56,8 @@ IMPORTS = {
 }
 
 LOCALS = ("backward", "g", "gradients", "logits_backward", "outputs", "self", "training")
+
+SPELLS = Spells("Sequential", "Identity()", default, named=True, wraps="Apply")
 
 
 def library() -> Library:
@@ -59,30 +73,38 @@ def emit(graph: Graph, style: Style) -> Emitted:
         SpecError: an op that NumPy cannot express, or a name that clashes.
     """
     COLUMN.require(graph)
+    return writing(lambda apart: _emit(graph, style, apart))
+
+
+def _emit(graph: Graph, style: Style, apart: frozenset[str]) -> Emitted:
     kernels = library()
-    entry = text.camel(graph.name)
-    text.check_clash(graph, entry, {*kernels.names, *IMPORTS, *training.NAMES}, "numpy")
-    module = _Module(graph, style, entry, kernels)
+    entry = camel(graph.name)
+    groups = Groups(graph, lambda node: COLUMN.spell(node, style), apart=apart)
+    taken = {*kernels.names, *IMPORTS, *training.NAMES}
+    text.check_clashes(graph, entry, groups, taken, "numpy")
+    file = _File(graph, groups, entry, kernels, style)
     body = Writer()
-    module.write(body)
+    file.write(body)
     if graph.training is not None:
-        training.write(graph, body, random=module.random)
+        training.write(graph, body, random=file.random)
     docstring = f"{graph.name}: {text.summary_line(graph)}."
     writer = text.assemble(docstring, IMPORTS, kernels, body)
     slots = text.canonical_slots(graph)
-    return text.emitted(graph, "numpy", entry, writer, slots, module.held)
+    return text.emitted(graph, "numpy", entry, writer, slots, groups)
 
 
-class _Module:
-    """Writes the class of the network."""
+class _File:
+    """Writes the classes of the blocks, and of the network."""
 
-    def __init__(self, graph: Graph, style: Style, entry: str, kernels: Library) -> None:
+    def __init__(
+        self, graph: Graph, groups: Groups, entry: str, kernels: Library, style: Style
+    ) -> None:
         self.graph = graph
-        self.style = style
+        self.groups = groups
         self.entry = entry
-        self.taken = {*LOCALS, *IMPORTS, *kernels.names, *training.NAMES, entry}
-        self.held: dict[str, str] = {}
-        self.body = items(graph.root)
+        self.constructor = Constructor(groups, SPELLS)
+        classes = {group.name for group in groups.blocks}
+        self.taken = {*LOCALS, *IMPORTS, *kernels.names, *training.NAMES, entry, *classes}
         self.folded = text.folded(graph)
         random = any(node.op.random for node in graph.nodes)
         self.random = random and style.random == "counter"
@@ -92,13 +114,41 @@ class _Module:
         if self.random:
             writer.line(f"SEED = {literal(self.graph.seed)}")
             writer.blank(2)
+        for group in self.groups.blocks:
+            try:
+                self._block(writer, group)
+            except Mismatch as found:
+                raise Mismatch(str(found), group.block) from None
+            writer.blank(2)
         base = "CounterModel" if self.random else "Model"
         with writer.indented(f"class {self.entry}({base}):"):
             writer.line(f'"""{text.summary_line(self.graph)}."""')
             writer.blank()
             self._constructor(writer)
             writer.blank()
-            self._forward(writer)
+            self._forwards(writer)
+
+    # --- blocks --------------------------------------------------------------------------------
+
+    def _block(self, writer: Writer, group: Group) -> None:
+        body = Writer(depth=writer.depth + 2)
+        self.constructor.attributes(body, group)
+        group.signature = group.symbols.signature()
+        container = sole(group.distinct[0])
+        group.passes = ("rng",) if any("rng" in line for line in body.lines) else ()
+        with writer.indented(f"class {group.name}({'Sequential' if container else 'Model'}):"):
+            writer.line(f'"""Block `{group.block}`."""')
+            writer.blank()
+            if body.lines:
+                arguments = text.arguments(group.signature)
+                first = ["self", *group.passes]
+                with writer.indented(f"def __init__({', '.join([*first, *arguments])}):"):
+                    writer.lines.extend(body.lines)
+                if not container:
+                    writer.blank()
+            if not container:
+                what = "Output of the block, and its backward."
+                self._method(writer, group, "forward", what, group.parts, dict(group.outputs))
 
     # --- the constructor -----------------------------------------------------------------------
 
@@ -112,8 +162,7 @@ class _Module:
             before = len(writer.lines)
             if draws or self.generator:
                 writer.line("rng = np.random.default_rng(seed)")
-            for item in self.body:
-                self._attribute(writer, item.child)
+            self.constructor.attributes(writer, self.groups.root)
             if initial_lines.lines:
                 writer.blank()
                 writer.lines.extend(initial_lines.lines)
@@ -122,74 +171,50 @@ class _Module:
             if len(writer.lines) == before:
                 writer.line("pass")
 
-    def _attribute(self, writer: Writer, child: Node[Op] | Scope) -> None:
-        if isinstance(child, Scope):
-            if child.owner is None:
-                writer.line(f"self.{child.name} = {self._container(child)}")
-            return
-        spelling = COLUMN.spell(child, self.style)
-        if spelling.call is None and child.owner is None:
-            assert spelling.layer is not None
-            writer.line(f"self.{child.name} = {spelling.layer}")
-
-    def _container(self, scope: Scope) -> Code:
-        held = [(child.name, self._held(child)) for child in scope.children]
-        if all(name == str(index) for index, (name, _) in enumerate(held)):
-            return Code(f"Sequential({', '.join(layer for _, layer in held)})")
-        named = ", ".join(f"{literal(name)}: {layer}" for name, layer in held)
-        return Code(f"Sequential({{{named}}})")
-
-    def _held(self, child: Node[Op] | Scope) -> Code:
-        if isinstance(child, Scope):
-            return self._container(child)
-        spelling = COLUMN.spell(child, self.style)
-        assert spelling.layer is not None, f"{child.op.key} inside a sequence"
-        self.held[child.id] = child.id
-        return mark(child.id, spelling.layer)
-
     # --- forward and backward ------------------------------------------------------------------
 
-    def _forward(self, writer: Writer) -> None:
-        outputs = {o.name: o.value for o in self.graph.outputs}
+    def _forwards(self, writer: Writer) -> None:
+        root = self.groups.root
+        outputs = dict(root.outputs)
         if not self.folded:
-            self._method(writer, "forward", "Outputs, and their backward.", self.body, outputs)
+            what = "Outputs, and their backward."
+            self._method(writer, root, "forward", what, root.parts, outputs)
             return
-        nodes = list(self.folded.values())
-        users = self.graph.users()
-        inside = any(text.enclosing(self.graph, node) for node in nodes)
-        if not inside and not any(users[node.id] for node in nodes):
-            last = {node.id for node in nodes}
-            body = [item for item in self.body if item.value.id not in last]
+        if text.foldable(self.graph, root, self.folded):
+            body, logits = text.without(root, self.folded)
             what = "What the loss reads, and its backward."
-            self._method(writer, "logits", what, body, self.graph.logits())
+            self._method(writer, root, "logits", what, body, logits)
             writer.blank()
-            self._forward_on_logits(writer)
+            self._forward_on_logits(writer, body, logits)
             return
         # The last activation is read inside, or held by a sequence: two full passes.
-        self._method(writer, "forward", "Outputs, and their backward.", self.body, outputs)
+        self._method(writer, root, "forward", "Outputs, and their backward.", root.parts, outputs)
         writer.blank()
-        body, calls = opened(
+        body, calls, logits = opened(
             self.graph,
-            self.body,
-            nodes,
+            root,
+            self.folded,
             lambda container: f"{container}.part(0, -1)",
             lambda container: f"{container}.last()",
             lambda container: f"{container}.part(-1, None)",
         )
-        unread = {node.id for node in nodes if not users[node.id]}
-        body = [item for item in body if item.value.id not in unread]
+        read = {key for part in body for key in part.reads}
+        unread = {
+            part.key
+            for part in body
+            if part.key not in read
+            and part.key in outputs.values()
+            and part.key not in logits.values()
+        }
+        body = [part for part in body if part.key not in unread]
         what = "What the loss reads, and its backward."
-        self._method(writer, "logits", what, body, self.graph.logits(), calls, marked=False)
+        self._method(writer, root, "logits", what, body, logits, calls, marked=False)
 
-    def _forward_on_logits(self, writer: Writer) -> None:
-        names = Names(self.taken)
-        logits = self.graph.logits()
-        body = [
-            item
-            for item in self.body
-            if item.value.id not in {node.id for node in self.folded.values()}
-        ]
-        arguments = plan(self.graph.root, body, list(logits.values()), names).arguments
+    def _forward_on_logits(
+        self, writer: Writer, body: Sequence[Part], logits: Mapping[str, str]
+    ) -> None:
+        root = self.groups.root
+        arguments = plan(root.inputs, body, list(logits.values()), Names(self.taken)).arguments
         names = Names({*self.taken, *arguments})
         with writer.indented(f"def forward({', '.join(['self', *arguments])}, training=False):"):
             writer.line('"""Outputs, and their backward."""')
@@ -198,7 +223,8 @@ class _Module:
                 (node,) = self.folded.values()
                 writer.line(f"x, logits_backward = {call}")
                 back = names.take(f"{node.name}_backward")
-                writer.line(f"x, {back} = {self._expression(node, [Code('x')])}")
+                part = text.part_of(root, node)
+                writer.line(f"x, {back} = {self._node(root, part, [Code('x')])}")
                 writer.line(f"return x, lambda g: logits_backward({back}(g))")
                 return
             writer.line(f"outputs, logits_backward = {call}")
@@ -206,7 +232,8 @@ class _Module:
             for name, node in self.folded.items():
                 key = literal(name)
                 backs[name] = names.take(f"{node.name}_backward")
-                expression = self._expression(node, [Code(f"outputs[{key}]")])
+                part = text.part_of(root, node)
+                expression = self._node(root, part, [Code(f"outputs[{key}]")])
                 writer.line(f"outputs[{key}], {backs[name]} = {expression}")
             writer.blank()
             with writer.indented("def backward(gradients):"):
@@ -221,64 +248,97 @@ class _Module:
     def _method(
         self,
         writer: Writer,
+        group: Group,
         name: str,
         what: str,
-        body: Sequence[Item],
-        values: Mapping[str, Value],
+        body: Sequence[Part],
+        values: Mapping[str, str],
         calls: Mapping[str, str] | None = None,
         *,
         marked: bool = True,
     ) -> None:
         names = Names(self.taken)
-        local = plan(self.graph.root, body, list(values.values()), names)
+        body = [part for part in body if not empty(part)]
+        local = plan(group.inputs, body, list(values.values()), names, unread=None)
+        network = group.block is None
+        always = text.always(self.graph, values) if network else dict(values)
+        auxiliary = text.auxiliary(self.graph, group, body)
         backs: list[str] = []
         with writer.indented(
             f"def {name}({', '.join(['self', *local.arguments])}, training=False):"
         ):
             writer.line(f'"""{what}"""')
-            self._check_sizes(writer, local)
-            for item in body:
-                back = names.take(f"{_plain(item.name)}_backward")
+            if network:
+                self._check_sizes(writer, local)
+            guarded = False
+            for part in body:
+                back = names.take(f"{plain(part.name)}_backward")
                 backs.append(back)
-                reads = [Code(local[value]) for value in item.reads]
-                expression = self._call(item, reads, calls or {}, marked=marked)
-                writer.line(f"{local[item.value]}, {back} = {expression}")
+                targets = ", ".join(local[key] for key in part.values)
+                if len(part.values) > 1:
+                    targets = f"({targets})"
+                reads = [Code(local[key]) for key in part.reads]
+                made = self._call(group, part, reads, calls or {}, marked=marked)
+                inside = part.key in auxiliary
+                if inside and not guarded:
+                    writer.line("if training:")
+                writer.depth += inside
+                writer.line(f"{targets}, {back} = {made}")
+                writer.depth -= inside
+                guarded = inside
             writer.blank()
-            write_backward(self.graph, writer, body, local, backs, values, names)
+            backward = Backward(local, names, group.inputs, values, frozenset(auxiliary))
+            backward.write(writer, body, backs, always, block=not network)
             writer.blank()
-            returned = text.returned({n: Code(local[v]) for n, v in values.items()})
-            writer.line(f"return {returned}, backward")
+            if not network:
+                returned = ", ".join(local[key] for key in values.values())
+                writer.line(f"return {f'({returned})' if len(values) > 1 else returned}, backward")
+                return
+            if len(always) < len(values):
+                with writer.indented("if training:"):
+                    writer.line(f"return {_returned(local, values)}, backward")
+            writer.line(f"return {_returned(local, always)}, backward")
 
     def _call(
-        self, item: Item, reads: Sequence[Code], calls: Mapping[str, str], *, marked: bool
+        self,
+        group: Group,
+        part: Part,
+        reads: Sequence[Code],
+        calls: Mapping[str, str],
+        *,
+        marked: bool,
     ) -> Code:
-        if isinstance(item.child, Scope):
-            owner = item.child if item.child.owner is None else item.child.owner
-            container = calls.get(item.child.path, f"self.{owner.name}")
+        if isinstance(part.child, Scope):
+            container = calls.get(part.name, f"self.{part.owner or part.name}")
             return Code(f"{container}.forward({', '.join(reads)}, training)")
-        return self._expression(item.child, reads, marked=marked)
+        return self._node(group, part, reads, marked=marked)
 
-    def _expression(self, node: Node[Op], reads: Sequence[Code], *, marked: bool = True) -> Code:
-        if not marked:
-            return self._plain_expression(node, reads)
-        fed = [mark(f"{node.id}:{index}", read) for index, read in enumerate(reads)]
-        return mark(node.id, self._plain_expression(node, fed))
-
-    def _plain_expression(self, node: Node[Op], reads: Sequence[Code]) -> Code:
-        spelling = COLUMN.spell(node, self.style)
-        if spelling.call is not None:
-            return spelling.call(*reads)
-        return Code(f"self.{node.weights_id}.forward({', '.join(reads)}, training)")
+    def _node(
+        self, group: Group, part: Part, reads: Sequence[Code], *, marked: bool = True
+    ) -> Code:
+        key = f"{group.id}{part.key}"
+        node = part.child
+        assert isinstance(node, Node)
+        if marked:
+            reads = [mark(f"{key}:{index}", read) for index, read in enumerate(reads)]
+        if self.constructor.functional(part):
+            call = self.groups.spellings[node].call
+            assert call is not None
+            made = call(*reads)
+        else:
+            path = (part.owner or part.name).replace(".", "_")
+            made = Code(f"self.{path}.forward({', '.join(reads)}, training)")
+        return mark(key, made) if marked else made
 
     def _check_sizes(self, writer: Writer, local: Plan) -> None:
         if not any(n.op.bound_to_size(n.inputs[0].shape) for n in self.graph.nodes):
             return
         for entry in self.graph.inputs:
-            name = local[entry]
+            name = local[f"@{entry.name}"]
             with writer.indented(f"if {name}.shape[1:] != {literal(entry.shape)}:"):
                 message = f"made for inputs of {show(entry.shape)}, got "
                 writer.line(f'raise ValueError(f{literal(message)[:-1]}{{{name}.shape[1:]}}")')
 
 
-def _plain(name: str) -> str:
-    return name if not name[:1].isdigit() else f"layer{name}"
+def _returned(local: Plan, values: Mapping[str, str]) -> Code:
+    return text.returned({name: Code(local[key]) for name, key in values.items()})

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cnnspec.backends.holders import Holder, holders
 from cnnspec.backends.writer import Code, Writer, call, literal
-from cnnspec.graph import Graph, Node
+from cnnspec.graph import Graph
 from cnnspec.ops import initializer as init
 from cnnspec.ops.activation import PRelu
 from cnnspec.ops.base import Op, Param
+from cnnspec.ops.norm import Norm
+from cnnspec.ops.scale import LayerScale
 
-KINDS = {"Conv": "Conv", "Dense": "Dense"}
+KINDS = ("Conv", "ConvTranspose", "Dense")
 
 
 def spell(param: Param, target: str) -> Code | None:
@@ -59,12 +62,14 @@ def native_default(op: Op, param: Param) -> bool:
     """Whether the layer's constructor leaves the parameter so."""
     if isinstance(op, PRelu):
         return param.init == init.Constant(value=0.25)
-    if op.key == "batch_norm" and param.name == "weight":
+    if isinstance(op, LayerScale):
+        return param.init == init.Constant(value=1e-6)
+    if isinstance(op, Norm) and param.name == "weight":
         return param.init == init.Ones()
     return param.init == init.Zeros()
 
 
-def lines_of(node: Node[Op], target: str) -> list[str]:
+def lines_of(node: Holder, target: str) -> list[str]:
     """The statements that one layer needs."""
     return [
         str(spell(param, target))
@@ -75,7 +80,8 @@ def lines_of(node: Node[Op], target: str) -> list[str]:
 
 def write(graph: Graph, writer: Writer) -> bool:
     """One loop for what most layers need, a line for each exception; whether any was written."""
-    owners = [node for node in graph.nodes if node.owner is None and node.params]
+    owned = (node for node in graph.nodes if node.owner is None and node.params)
+    owners = [holder for node in owned for holder in holders(node)]
     looped: dict[tuple[str, ...], list[str]] = {}
     done: dict[str, tuple[str, ...]] = {}
     biased: set[str] = set()

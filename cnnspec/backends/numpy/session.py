@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Tra
 from cnnspec.backends.program import (
     FEED,
     TAP,
+    Executions,
     Program,
     audit,
     instrument,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     Noise = Callable[[str, Array, bool], Array]
     Pair = tuple[Array, Callable[[Any], Any]]
+
+
+ZERO = np.zeros(())
 
 
 class NumpySession:
@@ -63,15 +67,22 @@ class NumpySession:
 
     # --- weights -------------------------------------------------------------------------------
 
-    def weights(self) -> dict[str, Array]:
-        """Copies of every parameter and running statistic."""
+    def weights(self, *, copy: bool = True) -> dict[str, Array]:
+        """Every parameter and running statistic; the model's own arrays if they are not copied."""
         state = self.model.state()
-        return {name: state[slot.path].copy() for name, slot in self.emitted.slots.items()}
+        found = {name: state[slot.path] for name, slot in self.emitted.slots.items()}
+        return {name: value.copy() for name, value in found.items()} if copy else found
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
         check_weights(self.emitted, weights)
         self.model.load_state(dict(weights))
+
+    def put(self, weights: Mapping[str, Array]) -> None:
+        """Set some parameters and statistics, of the canonical names and shapes."""
+        state = self.model.state()
+        for name, value in weights.items():
+            state[self.emitted.slots[name].path][...] = value
 
     # --- running -------------------------------------------------------------------------------
 
@@ -82,15 +93,21 @@ class NumpySession:
         value = np.asarray(value)
         return value if np.issubdtype(value.dtype, np.integer) else value.astype(self.dtype)
 
-    def _targets(self, targets: Mapping[str, Array]) -> Any:
-        made = {name: self._target(targets[name]) for name in self.emitted.outputs}
+    def _targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+        names = self.emitted.present(training=training)
+        made = {name: self._target(targets[name]) for name in names}
         return next(iter(made.values())) if len(made) == 1 else made
 
     def _named(self, outputs: Any) -> dict[str, Array]:
-        return dict(outputs) if isinstance(outputs, dict) else {self.emitted.outputs[0]: outputs}
+        return (
+            dict(outputs)
+            if isinstance(outputs, dict)
+            else {self.emitted.present(training=False)[0]: outputs}
+        )
 
-    def _unnamed(self, values: Mapping[str, Array]) -> Any:
-        made = {name: np.asarray(values[name]).astype(self.dtype) for name in self.emitted.outputs}
+    def _unnamed(self, values: Mapping[str, Array], *, training: bool) -> Any:
+        names = self.emitted.present(training=training)
+        made = {name: np.asarray(values[name]).astype(self.dtype) for name in names}
         return next(iter(made.values())) if len(made) == 1 else made
 
     def _named_inputs(self, gradients: Any) -> dict[str, Array]:
@@ -121,7 +138,7 @@ class NumpySession:
     ) -> Gradients:
         """Gradients of the loss at `targets`, or of the outputs against `cotangents`."""
         _position(self.model, at)
-        before = self.weights()
+        before = self._statistics(self.model)
         self.model.zero_gradients()
         method = self.model.forward
         if targets is not None and self.emitted.logits:
@@ -129,20 +146,20 @@ class NumpySession:
         outputs, backward = method(*self._inputs(inputs), training)
         loss: float | None = None
         if targets is not None:
-            loss, gradient = self._loss(outputs, self._targets(targets))
+            loss, gradient = self._loss(outputs, self._targets(targets, training=training))
         else:
             assert cotangents is not None
-            gradient = self._unnamed(cotangents)
+            gradient = self._unnamed(cotangents, training=training)
         given = backward(gradient)
-        after = self.weights()
         found = Gradients(
             parameters=self._parameter_gradients(self.model),
             inputs=self._named_inputs(given),
             outputs=self._named(outputs),
-            statistics={n: after[n] for n in self._statistics(self.model)},
+            statistics=self._statistics(self.model),
             loss=loss,
         )
-        self.model.load_state(before)
+        self.model.zero_gradients()
+        self.put(before)
         return found
 
     def _loss(self, outputs: Any, targets: Any) -> tuple[float, Any]:
@@ -153,13 +170,17 @@ class NumpySession:
         scaled = {n: weights.get(n, 1.0) * gradients[n] / w for n, (_, w) in losses.items()}
         return float(total), next(iter(scaled.values())) if len(scaled) == 1 else scaled
 
-    def _statistics(self, model: Any) -> list[str]:
-        return [f"{path}.{name}" for path, layer in model.layers() for name in layer.statistics]
+    def _statistics(self, model: Any) -> dict[str, Array]:
+        return {
+            f"{path}.{name}": value.copy()
+            for path, layer in model.layers()
+            for name, value in layer.statistics.items()
+        }
 
     def _parameter_gradients(self, model: Any) -> dict[str, Array]:
         gradients = model.gradients()
         return {
-            name: gradients.get(name, np.zeros_like(array))
+            name: gradients[name] if name in gradients else np.broadcast_to(ZERO, array.shape)
             for name, array in model.parameters().items()
         }
 
@@ -211,7 +232,7 @@ class NumpySession:
         _position(self.model, at)
         method = self.model.logits if self.emitted.logits else self.model.forward
         raw, _ = method(*self._inputs(inputs), training)
-        losses = self.module.loss_sum(raw, self._targets(targets))
+        losses = self.module.loss_sum(raw, self._targets(targets, training=training))
         return Evaluation(
             outputs=self._named(raw),
             losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
@@ -220,6 +241,7 @@ class NumpySession:
     def reset(self) -> None:
         """Forget the optimizer's state."""
         self._optimizer = None
+        self.model.zero_gradients()
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
@@ -248,7 +270,7 @@ class NumpySession:
     def watch(self, inputs: Mapping[str, Array], *, training: bool = False) -> dict[str, Array]:
         """The output of every layer that holds something, by its path; the first where two."""
         found: dict[str, Array] = {}
-        before = self.weights()
+        before = self._statistics(self.model)
 
         def watched(path: str, forward: Callable[..., Pair]) -> Callable[..., Pair]:
             def remember(x: Array, training: bool = False) -> Pair:
@@ -266,16 +288,20 @@ class NumpySession:
         finally:
             for _, layer in layers:
                 del layer.forward
-            self.model.load_state(before)
+            self.put(before)
         return found
 
     # --- trace ---------------------------------------------------------------------------------
 
     def tapped(self) -> _Tapped:
-        """The tapped copy, holding this model's weights."""
+        """The tapped copy; its parameters are this model's, its statistics equal to them."""
         if self._tapped is None:
             self._tapped = _Tapped(self.emitted, self._make)
-        self._tapped.model.load_state(self.weights())
+        pairs = zip(self.model.layers(), self._tapped.model.layers(), strict=True)
+        for (_, own), (_, copy) in pairs:
+            copy.parameters = own.parameters
+            for name, value in own.statistics.items():
+                copy.statistics[name][...] = value
         return self._tapped
 
     def trace(
@@ -285,6 +311,7 @@ class NumpySession:
         feed: Mapping[str, Sequence[Array]] | None = None,
         perturb: Mapping[str, Array] | None = None,
         noise: Noise | None = None,
+        skip: Container[str] = (),
         cotangents: Mapping[str, Array] | None = None,
         training: bool = False,
         at: At = At(),
@@ -293,14 +320,15 @@ class NumpySession:
 
         Besides what every session takes, `noise(node, array, backward)` maps each node's value,
         and its gradient, on the way through: rounding errors are not proportional to a value that
-        has cancelled.
+        has cancelled. With `feed`, the layers of the paths in `skip` do nothing, and their answers
+        mean nothing. End to end, each node's own input gradients are returned as well.
         """
         tapped = self.tapped()
         _position(tapped.model, at)
         tapped.model.zero_gradients()
 
         def cast(values: Sequence[Array]) -> list[Array]:
-            return [np.asarray(value).astype(self.dtype) for value in values]
+            return [np.asarray(value).astype(self.dtype, copy=False) for value in values]
 
         tapped.begin(
             None if feed is None else {node: cast(values) for node, values in feed.items()},
@@ -309,21 +337,23 @@ class NumpySession:
             if feed is None or cotangents is None
             else {n: np.asarray(v).astype(self.dtype) for n, v in cotangents.items()},
             noise,
+            skip,
         )
         outputs, backward = tapped.model.forward(*self._inputs(inputs), training)
         found = Trace(values=dict(tapped.values), outputs=self._named(outputs))
         if cotangents:
             if feed is None:
-                given = backward(self._unnamed(cotangents))
+                given = backward(self._unnamed(cotangents, training=training))
                 found.inputs = self._named_inputs(given)
                 found.gradients = dict(tapped.gradients)
+                found.own = dict(tapped.own)
             else:
                 zeros = {name: np.zeros_like(v) for name, v in found.outputs.items()}
-                backward(self._unnamed(zeros))
+                backward(self._unnamed(zeros, training=training))
                 found.own = dict(tapped.own)
             found.parameters = self._parameter_gradients(tapped.model)
-        state = tapped.model.state()
-        found.statistics = {name: state[name].copy() for name in self._statistics(tapped.model)}
+        tapped.model.zero_gradients()
+        found.statistics = self._statistics(tapped.model)
         return found
 
     def perturbed_steps(
@@ -332,16 +362,15 @@ class NumpySession:
         noise: Noise,
         *,
         updates_per_epoch: int = 1,
-    ) -> list[tuple[float, dict[str, Array]]]:
-        """Train a perturbed copy: `noise` maps each node's value, and its gradient, on the way.
+    ) -> Iterator[tuple[float, dict[str, Array]]]:
+        """Train perturbed: `noise` maps each node's value, and its gradient, on the way.
 
-        Returns the loss and all weights after each update; this session's own model stays as it
-        is. It is how rounding spreads over a trajectory.
+        Yields the loss and the weights themselves after each update; parameters are this session's
+        own, so they have to be assigned again. It is how rounding spreads over a trajectory.
         """
         tapped = self.tapped()
         tapped.begin(None, {}, {}, noise)
         optimizer = tapped.module.make_optimizer(tapped.model)
-        found = []
         for update, (inputs, targets) in enumerate(batches):
             loss = self._step(
                 tapped.module,
@@ -352,8 +381,8 @@ class NumpySession:
                 At(update),
                 updates_per_epoch,
             )
-            found.append((loss, {n: v.copy() for n, v in tapped.model.state().items()}))
-        return found
+            yield loss, tapped.model.state()
+        tapped.model.zero_gradients()
 
     def close(self) -> None:
         """Forget the loaded modules."""
@@ -370,10 +399,13 @@ class _Tapped:
         self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
         self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
         self.model = make(self.module)
+        self.executions = Executions(emitted.lines)
         self.begin(None, {}, {})
-        for node, place in emitted.lines.items():
-            if place.module is not None:
-                self._hold(node, place.module)
+        for path, layer in self.model.layers():
+            self._skippable(path, layer)
+        self.paths = dict(_objects(self.model, "", self.module.Model))
+        for path in self.executions.modules():
+            self._hold(path)
         for path, layer in self.model.layers():
             self._listen(path, layer)
 
@@ -383,14 +415,17 @@ class _Tapped:
         perturb: Mapping[str, Array],
         cotangents: Mapping[str, Array],
         noise: Noise | None = None,
+        skip: Container[str] = (),
     ) -> None:
         """Start a new pass."""
         self.feed, self.perturb, self.cotangents, self.noise = feed, perturb, cotangents, noise
+        self.skip = skip
+        self.executions.begin()
         self.values: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.own: dict[str, tuple[Array, ...]] = {}
 
-    def _hold(self, node: str, path: str) -> None:
+    def _hold(self, path: str) -> None:
         """Tap what a sequence holds: a layer's own `forward`, or a function in its place."""
         *containers, name = path.split(".")
         container = self.model
@@ -398,14 +433,30 @@ class _Tapped:
             container = vars(container)[part]
         held = vars(container)[name]
         if callable(held):
-            vars(container)[name] = lambda x: self._tap(node, held(self._feed(node, 0, x)))
+            vars(container)[name] = lambda x: self._held(path, held, x)
         else:
             forward = held.forward
 
             def tapped(x: Array, training: bool = False) -> Pair:
-                return self._tap(node, forward(self._feed(node, 0, x), training))
+                return self._held(path, forward, x, training)
 
             held.forward = tapped
+
+    def _held(self, path: str, forward: Callable[..., Pair], x: Array, *more: Any) -> Pair:
+        pair = forward(self._fed(self.executions.node(path), 0, x), *more)
+        return self._tapped(self.executions.done(path), pair)
+
+    def _skippable(self, path: str, layer: Any) -> None:
+        """Let a pass leave a layer out; whatever reads its value is fed with another one."""
+        forward = layer.forward
+
+        def skipping(x: Array, *more: Any) -> Pair:
+            if path in self.skip:
+                return x, lambda _: np.zeros_like(x)
+            pair: Pair = forward(x, *more)
+            return pair
+
+        layer.forward = skipping
 
     def _listen(self, path: str, layer: Any) -> None:
         """Let the noise reach what a layer adds to its parameters' gradients."""
@@ -418,7 +469,19 @@ class _Tapped:
 
         layer.accumulate = noisy
 
-    def _tap(self, node: str, pair: Pair) -> Pair:
+    def _tap(self, name: str, *shared: Any) -> Pair:
+        *model, pair = shared
+        live = self.paths[id(model[0])] if model else ""
+        return self._tapped(self.executions.done(live, name), pair)
+
+    def _feed(self, name: str, index: int, *shared: Any) -> Array:
+        *model, value = shared
+        live = self.paths[id(model[0])] if model else ""
+        return self._fed(self.executions.node(live, name), index, value)
+
+    def _tapped(self, node: str | None, pair: Pair) -> Pair:
+        if node is None:
+            return pair
         value, back = pair
         if node in self.perturb:
             value = value * self.perturb[node]
@@ -440,8 +503,16 @@ class _Tapped:
 
         return value, backward
 
-    def _feed(self, node: str, index: int, value: Array) -> Array:
-        return value if self.feed is None else self.feed[node][index]
+    def _fed(self, node: str | None, index: int, value: Array) -> Array:
+        return value if self.feed is None or node is None else self.feed[node][index]
+
+
+def _objects(model: Any, path: str, kind: type) -> Iterator[tuple[int, str]]:
+    """The path of a model and of every model in it, by identity."""
+    yield id(model), path
+    for name, child in vars(model).items():
+        if isinstance(child, kind):
+            yield from _objects(child, f"{path}.{name}" if path else name, kind)
 
 
 def _position(model: Any, at: At) -> None:

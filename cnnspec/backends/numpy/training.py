@@ -26,11 +26,11 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     common.write_loss_weights(writer, training)
     with writer.indented("def loss_sum(outputs, targets):"):
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
-        writer.line(f"return {_by_output(graph, 0)}")
+        _write_by_output(graph, writer, 0)
     writer.blank(2)
     with writer.indented("def loss_gradient(outputs, targets):"):
         writer.line('"""Gradient of each sum with respect to its output."""')
-        writer.line(f"return {_by_output(graph, 1)}")
+        _write_by_output(graph, writer, 1)
     writer.blank(2)
     with writer.indented("def make_optimizer(model):"):
         writer.line('"""The optimizer; `train_step` gives it the learning rate."""')
@@ -49,16 +49,20 @@ def loss_expression(loss: Loss, output: str, target: str) -> Code:
     return call(kernel, Code(output), Code(target))
 
 
-def _by_output(graph: Graph, part: int) -> Code:
+def _write_by_output(graph: Graph, writer: Writer, part: int) -> None:
     training = common.section(graph)
-    entries = []
+    entries = {}
     for name, loss in training.losses.items():
         key = literal(name)
         pair = ("outputs", "targets")
         if len(training.losses) > 1:
             pair = (f"outputs[{key}]", f"targets[{key}]")
-        entries.append(f"{key}: {loss_expression(loss, *pair)}[{part}]")
-    return Code("{" + ", ".join(entries) + "}")
+        entries[name] = Code(f"{loss_expression(loss, *pair)}[{part}]")
+    if common.by_mode(graph):
+        common.write_by_mode(graph, writer, entries)
+        return
+    listed = ", ".join(f"{literal(name)}: {entry}" for name, entry in entries.items())
+    writer.line(f"return {{{listed}}}")
 
 
 def optimizer(made: Optimizer) -> Code:

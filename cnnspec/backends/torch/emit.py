@@ -7,18 +7,36 @@ from pathlib import Path
 
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
+from cnnspec.backends.constructors import Constructor, empty
+from cnnspec.backends.groups import Group, Groups, Part, camel, sole, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.opening import opened
 from cnnspec.backends.torch import initial, training
 from cnnspec.backends.torch.cells import COLUMN
-from cnnspec.backends.variables import Item, Names, Plan, items, plan
+from cnnspec.backends.torch.defaults import default
+from cnnspec.backends.unify import Mismatch, Spells
+from cnnspec.backends.variables import Names, Plan, plan
 from cnnspec.backends.writer import Code, Writer, literal, mark
-from cnnspec.graph import Graph, Node, Scope, Value
-from cnnspec.ops.base import Op, show
+from cnnspec.graph import Graph, Node, Scope
+from cnnspec.ops.base import show
 
 __all__ = ["COLUMN", "emit"]
 
-HELPERS = ("conv", "pool", "layers", "dropout")
+HELPERS = (
+    "conv",
+    "conv_transpose",
+    "separable_conv",
+    "pool",
+    "layers",
+    "norm",
+    "dropout",
+    "random",
+    "scale",
+    "merge",
+    "resize",
+    "reshape",
+    "activation",
+)
 
 IMPORTS = {
     "hashlib": "import hashlib",
@@ -27,6 +45,8 @@ IMPORTS = {
     "F": "import torch.nn.functional as F",
     "nn": "from torch import nn",
 }
+
+SPELLS = Spells("nn.Sequential", "nn.Identity()", default)
 
 
 def library() -> Library:
@@ -42,30 +62,38 @@ def emit(graph: Graph, style: Style) -> Emitted:
         SpecError: an op that torch cannot express, or a name that clashes.
     """
     COLUMN.require(graph)
+    return writing(lambda apart: _emit(graph, style, apart))
+
+
+def _emit(graph: Graph, style: Style, apart: frozenset[str]) -> Emitted:
     helpers = library()
-    entry = text.camel(graph.name)
-    text.check_clash(graph, entry, {*helpers.names, *IMPORTS, *training.NAMES}, "torch")
-    module = _Module(graph, style, entry, helpers)
+    entry = camel(graph.name)
+    groups = Groups(graph, lambda node: COLUMN.spell(node, style), apart=apart)
+    taken = {*helpers.names, *IMPORTS, *training.NAMES}
+    text.check_clashes(graph, entry, groups, taken, "torch")
+    file = _File(graph, groups, entry, helpers, style)
     body = Writer()
-    module.write(body)
+    file.write(body)
     if graph.training is not None:
-        training.write(graph, body, random=module.random)
+        training.write(graph, body, random=file.random)
     docstring = f"{graph.name}: {text.summary_line(graph)}."
     writer = text.assemble(docstring, IMPORTS, helpers, body)
     slots = text.canonical_slots(graph)
-    return text.emitted(graph, "torch", entry, writer, slots, module.hooked)
+    return text.emitted(graph, "torch", entry, writer, slots, groups)
 
 
-class _Module:
-    """Writes the `nn.Module` of the network."""
+class _File:
+    """Writes the classes of the blocks, and of the network."""
 
-    def __init__(self, graph: Graph, style: Style, entry: str, helpers: Library) -> None:
+    def __init__(
+        self, graph: Graph, groups: Groups, entry: str, helpers: Library, style: Style
+    ) -> None:
         self.graph = graph
-        self.style = style
+        self.groups = groups
         self.entry = entry
-        self.taken = {"self", *IMPORTS, *helpers.names, *training.NAMES, entry}
-        self.hooked: dict[str, str] = {}
-        self.body = items(graph.root)
+        self.constructor = Constructor(groups, SPELLS)
+        classes = {group.name for group in groups.blocks}
+        self.taken = {"self", *IMPORTS, *helpers.names, *training.NAMES, entry, *classes}
         self.folded = text.folded(graph)
         self.random = style.random == "counter" and any(n.op.random for n in graph.nodes)
 
@@ -73,22 +101,51 @@ class _Module:
         if self.random:
             writer.line(f"SEED = {literal(self.graph.seed)}")
             writer.blank(2)
+        for group in self.groups.blocks:
+            try:
+                self._block(writer, group)
+            except Mismatch as found:
+                raise Mismatch(str(found), group.block) from None
+            writer.blank(2)
         with writer.indented(f"class {self.entry}(nn.Module):"):
             writer.line(f'"""{text.summary_line(self.graph)}."""')
             writer.blank()
-            self._constructor(writer)
+            self._network(writer)
             writer.blank()
-            self._forward(writer)
+            self._forwards(writer)
             writer.blank()
             _weight_files(writer)
 
-    # --- the constructor -----------------------------------------------------------------------
+    # --- blocks --------------------------------------------------------------------------------
 
-    def _constructor(self, writer: Writer) -> None:
+    def _block(self, writer: Writer, group: Group) -> None:
+        body = Writer(depth=writer.depth + 2)
+        self.constructor.attributes(body, group)
+        container = sole(group.distinct[0])
+        group.signature = group.symbols.signature()
+        base = "nn.Sequential" if container else "nn.Module"
+        with writer.indented(f"class {group.name}({base}):"):
+            writer.line(f'"""Block `{group.block}`."""')
+            writer.blank()
+            if body.lines:
+                arguments = text.arguments(group.signature)
+                with writer.indented(f"def __init__({', '.join(['self', *arguments])}):"):
+                    writer.line("super().__init__()")
+                    writer.lines.extend(body.lines)
+                if not container:
+                    writer.blank()
+            if not container:
+                returned = dict(group.outputs)
+                self._method(
+                    writer, group, "forward", "Output of the block.", group.parts, returned
+                )
+
+    # --- the network ---------------------------------------------------------------------------
+
+    def _network(self, writer: Writer) -> None:
         with writer.indented("def __init__(self):"):
             writer.line("super().__init__()")
-            for item in self.body:
-                self._attribute(writer, item.child)
+            self.constructor.attributes(writer, self.groups.root)
             before = len(writer.lines)
             initial.write(self.graph, writer)
             if self.random:
@@ -96,103 +153,51 @@ class _Module:
             if len(writer.lines) > before:
                 writer.lines.insert(before, "")
 
-    def _attribute(self, writer: Writer, child: Node[Op] | Scope) -> None:
-        if isinstance(child, Scope):
-            if child.owner is None:
-                self._sequential(writer, child, f"self.{child.name}")
-            return
-        spelling = COLUMN.spell(child, self.style)
-        if spelling.call is None and child.owner is None:
-            assert spelling.layer is not None
-            writer.line(f"self.{child.name} = {spelling.layer}")
-
-    def _sequential(self, writer: Writer, scope: Scope, target: str) -> None:
-        """A container in one expression, or filled by name where children have names."""
-        if self._positional(scope):
-            writer.line(f"{target} = {self._container(scope)}")
-            return
-        writer.line(f"{target} = nn.Sequential()")
-        self._fill(writer, scope, target)
-
-    def _fill(self, writer: Writer, scope: Scope, target: str) -> None:
-        for child in scope.children:
-            if isinstance(child, Scope) and not self._positional(child):
-                if child.name.isdigit():  # no attribute is called so
-                    writer.line(f"{target}.add_module({literal(child.name)}, nn.Sequential())")
-                    self._fill(writer, child, f"{target}[{child.name}]")
-                else:
-                    self._sequential(writer, child, f"{target}.{child.name}")
-            else:
-                writer.line(f"{target}.add_module({literal(child.name)}, {self._held(child)})")
-
-    def _positional(self, scope: Scope) -> bool:
-        return all(
-            child.name == str(index) and (not isinstance(child, Scope) or self._positional(child))
-            for index, child in enumerate(scope.children)
-        )
-
-    def _container(self, scope: Scope) -> Code:
-        return Code(f"nn.Sequential({', '.join(self._held(child) for child in scope.children)})")
-
-    def _held(self, child: Node[Op] | Scope) -> Code:
-        if isinstance(child, Scope):
-            return self._container(child)
-        spelling = COLUMN.spell(child, self.style)
-        assert spelling.layer is not None, f"{child.op.key} inside a sequence"
-        self.hooked[child.id] = child.id
-        return mark(child.id, spelling.layer)
-
-    # --- forward -------------------------------------------------------------------------------
-
-    def _forward(self, writer: Writer) -> None:
+    def _forwards(self, writer: Writer) -> None:
+        root = self.groups.root
         if not self.folded:
-            values = {o.name: o.value for o in self.graph.outputs}
-            self._method(writer, "forward", "Outputs", self.body, values)
+            self._method(writer, root, "forward", "Outputs.", root.parts, dict(root.outputs))
             return
-        tails = {name: text.enclosing(self.graph, node) for name, node in self.folded.items()}
-        users = self.graph.users()
-        simple = all(not users[node.id] for node in self.folded.values()) and not any(
-            tails.values()
-        )
-        if simple:
+        if text.foldable(self.graph, root, self.folded):
             self._split_forward(writer)
         else:
             self._joint_forward(writer)
 
     def _split_forward(self, writer: Writer) -> None:
         """`logits`, and a `forward` that puts the last activation on top of it."""
-        last = {node.id for node in self.folded.values()}
-        body = [item for item in self.body if item.value.id not in last]
-        self._method(writer, "logits", "What the loss reads", body, self.graph.logits())
+        root = self.groups.root
+        body, logits = text.without(root, self.folded)
+        self._method(writer, root, "logits", "What the loss reads.", body, logits)
         writer.blank()
-        arguments = self._arguments(body, list(self.graph.logits().values()))
+        arguments = plan(root.inputs, body, list(logits.values()), Names(self.taken)).arguments
         with writer.indented(f"def forward(self, {', '.join(arguments)}):"):
             writer.line('"""Outputs."""')
             call = Code(f"self.logits({', '.join(arguments)})")
             if len(self.graph.outputs) == 1:
                 (node,) = self.folded.values()
-                writer.line(f"return {self._expression(node, [call])}")
+                writer.line(f"return {self._node(root, text.part_of(root, node), [call])}")
                 return
             writer.line(f"outputs = {call}")
             for name, node in self.folded.items():
                 value = Code(f"outputs[{literal(name)}]")
-                writer.line(f"outputs[{literal(name)}] = {self._expression(node, [value])}")
+                part = text.part_of(root, node)
+                writer.line(f"outputs[{literal(name)}] = {self._node(root, part, [value])}")
             writer.line("return outputs")
 
     def _joint_forward(self, writer: Writer) -> None:
         """One pass that returns both, where a last activation is read inside or held inside."""
-        body, calls = opened(
+        root = self.groups.root
+        body, calls, logits = opened(
             self.graph,
-            self.body,
-            list(self.folded.values()),
+            root,
+            self.folded,
             lambda container: f"{container}[:-1]",
             lambda container: f"{container}[-1]",
         )
-        outputs = {o.name: o.value for o in self.graph.outputs}
-        logits = self.graph.logits()
+        outputs = dict(root.outputs)
         names = Names(self.taken)
         returned = [*outputs.values(), *logits.values()]
-        local = plan(self.graph.root, body, returned, names)
+        local = plan(root.inputs, body, returned, names)
         arguments = ", ".join(local.arguments)
         for name, index in (("forward", 0), ("logits", 1)):
             with writer.indented(f"def {name}(self, {arguments}):"):
@@ -201,62 +206,103 @@ class _Module:
             writer.blank()
         with writer.indented(f"def outputs_and_logits(self, {arguments}):"):
             writer.line('"""Both, from one pass."""')
-            self._statements(writer, body, local, calls)
-            pair = [
-                text.returned({n: Code(local[v]) for n, v in values.items()})
-                for values in (outputs, logits)
-            ]
-            writer.line(f"return {pair[0]}, {pair[1]}")
+            self._statements(writer, root, body, local, calls)
+            kept = text.always(self.graph, outputs)
+            if len(kept) < len(outputs):
+                with writer.indented("if self.training:"):
+                    writer.line(f"return {_pair(local, outputs, logits)}")
+            logits = {name: logits[name] for name in kept}
+            writer.line(f"return {_pair(local, kept, logits)}")
 
-    def _arguments(self, body: Sequence[Item], returned: Sequence[Value]) -> tuple[str, ...]:
-        return plan(self.graph.root, body, returned, Names(self.taken)).arguments
+    # --- forward -------------------------------------------------------------------------------
 
     def _method(
         self,
         writer: Writer,
+        group: Group,
         name: str,
         what: str,
-        body: Sequence[Item],
-        values: Mapping[str, Value],
+        body: Sequence[Part],
+        values: Mapping[str, str],
     ) -> None:
-        names = Names(self.taken)
-        local = plan(self.graph.root, body, list(values.values()), names)
+        local = plan(group.inputs, body, list(values.values()), Names(self.taken))
         with writer.indented(f"def {name}(self, {', '.join(local.arguments)}):"):
-            writer.line(f'"""{what}."""')
-            self._statements(writer, body, local, {})
-            writer.line(f"return {text.returned({n: Code(local[v]) for n, v in values.items()})}")
+            writer.line(f'"""{what}"""')
+            self._statements(writer, group, body, local, {})
+            if group.block is not None:
+                writer.line(f"return {', '.join(local[key] for key in values.values())}")
+                return
+            always = text.always(self.graph, values)
+            if len(always) < len(values):
+                with writer.indented("if self.training:"):
+                    every = text.returned({n: Code(local[k]) for n, k in values.items()})
+                    writer.line(f"return {every}")
+            writer.line(f"return {text.returned({n: Code(local[k]) for n, k in always.items()})}")
 
     def _statements(
-        self, writer: Writer, body: Sequence[Item], local: Plan, calls: Mapping[str, str]
+        self,
+        writer: Writer,
+        group: Group,
+        body: Sequence[Part],
+        local: Plan,
+        calls: Mapping[str, str],
     ) -> None:
-        self._check_sizes(writer, local)
-        for item in body:
-            target = local[item.value]
-            reads = [Code(local[value]) for value in item.reads]
-            if isinstance(item.child, Scope):
-                owner = item.child if item.child.owner is None else item.child.owner
-                function = calls.get(item.child.path, f"self.{owner.name}")
-                writer.line(f"{target} = {function}({', '.join(reads)})")
+        if group.block is None:
+            self._check_sizes(writer, local)
+        auxiliary = text.auxiliary(self.graph, group, body)
+        guarded = False
+        for part in body:
+            if empty(part):
+                writer.line(f"{local[part.key]} = {local[part.reads[0]]}")
+                continue
+            target = ", ".join(local[key] for key in part.values)
+            reads = [Code(local[key]) for key in part.reads]
+            if isinstance(part.child, Scope):
+                function = calls.get(part.name, f"self.{part.owner or part.name}")
+                line = f"{target} = {function}({', '.join(reads)})"
             else:
-                writer.line(f"{target} = {self._expression(item.child, reads)}")
+                line = f"{target} = {self._node(group, part, reads)}"
+            if part.key in auxiliary:
+                if not guarded:
+                    writer.line("if self.training:")
+                writer.depth += 1
+                writer.line(line)
+                writer.depth -= 1
+            else:
+                writer.line(line)
+            guarded = part.key in auxiliary
 
-    def _expression(self, node: Node[Op], reads: Sequence[Code]) -> Code:
-        fed = [mark(f"{node.id}:{index}", read) for index, read in enumerate(reads)]
-        spelling = COLUMN.spell(node, self.style)
-        if spelling.call is not None:
-            return mark(node.id, spelling.call(*fed))
-        return mark(node.id, f"{initial.live(node.weights_id)}({', '.join(fed)})")
+    def _node(self, group: Group, part: Part, reads: Sequence[Code]) -> Code:
+        key = f"{group.id}{part.key}"
+        fed = [mark(f"{key}:{index}", read) for index, read in enumerate(reads)]
+        node = part.child
+        assert isinstance(node, Node)
+        if self.constructor.functional(part):
+            call = self.groups.spellings[node].call
+            assert call is not None
+            return mark(key, call(*fed))
+        path = (part.owner or part.name).replace(".", "_")
+        return mark(key, f"self.{path}({', '.join(fed)})")
 
     def _check_sizes(self, writer: Writer, local: Plan) -> None:
-        if not any(n.op.bound_to_size(n.inputs[0].shape) for n in self.graph.nodes):
+        spellings = self.groups.spellings
+        if not any(
+            n.op.bound_to_size(n.inputs[0].shape) and not spellings[n].any_size
+            for n in self.graph.nodes
+        ):
             return
         for entry in self.graph.inputs:
-            name = local[entry]
+            name = local[f"@{entry.name}"]
             with writer.indented(f"if {name}.shape[1:] != {literal(entry.shape)}:"):
                 message = f"made for inputs of {show(entry.shape)}, got "
                 writer.line(
                     f'raise ValueError(f{literal(message)[:-1]}{{tuple({name}.shape[1:])}}")'
                 )
+
+
+def _pair(local: Plan, outputs: Mapping[str, str], logits: Mapping[str, str]) -> str:
+    parts = [text.returned({n: Code(local[k]) for n, k in v.items()}) for v in (outputs, logits)]
+    return ", ".join(parts)
 
 
 def _weight_files(writer: Writer) -> None:

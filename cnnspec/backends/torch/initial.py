@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cnnspec.backends.holders import Holder, holders
 from cnnspec.backends.writer import Code, Writer, call, code
-from cnnspec.graph import Graph, Node
+from cnnspec.graph import Graph
 from cnnspec.ops import initializer as init
 from cnnspec.ops.activation import PRelu
 from cnnspec.ops.base import Op, Param
 from cnnspec.ops.conv import Conv
+from cnnspec.ops.conv_transpose import ConvTranspose
 from cnnspec.ops.dense import Dense
-from cnnspec.ops.norm import BatchNorm
+from cnnspec.ops.norm import Norm
 from cnnspec.ops.rbf import Rbf
+from cnnspec.ops.scale import LayerScale
 
 
 def spell(param: Param, target: str) -> Code | None:
@@ -75,28 +78,33 @@ def _scaled(made: init.Scaled, param: Param, target: str) -> Code:
 
 def native_default(op: Op, param: Param) -> bool:
     """Whether the module starts this parameter as the spec wants, without being told."""
-    if isinstance(op, (Conv, Dense)):
+    if isinstance(op, (Conv, ConvTranspose, Dense)):
         return isinstance(param.init, init.TorchDefault)
-    if isinstance(op, BatchNorm):
+    if isinstance(op, Norm):
         return param.init == (init.Ones() if param.name == "weight" else init.Zeros())
     if isinstance(op, PRelu):
         return param.init == init.Constant(value=0.25)
     if isinstance(op, Rbf):
         return param.init == init.Normal()
+    if isinstance(op, LayerScale):
+        return param.init == init.Constant(value=1e-6)
     return False
 
 
-def module_class(node: Node[Op]) -> str | None:
+def module_class(node: Holder) -> str | None:
     """The class that a loop over modules finds this node by."""
     if isinstance(node.op, Conv):
         return f"nn.Conv{len(node.shape) - 1}d"
+    if isinstance(node.op, ConvTranspose):
+        return f"nn.ConvTranspose{len(node.shape) - 1}d"
     return "nn.Linear" if isinstance(node.op, Dense) else None
 
 
 def write(graph: Graph, writer: Writer) -> None:
     """Set initial values: one loop for what most layers do, a line for each exception."""
-    owners = [node for node in graph.nodes if node.owner is None and node.params]
-    by_class: dict[str, list[Node[Op]]] = {}
+    owned = (node for node in graph.nodes if node.owner is None and node.params)
+    owners = [holder for node in owned for holder in holders(node)]
+    by_class: dict[str, list[Holder]] = {}
     for node in owners:
         name = module_class(node)
         if name is not None:
@@ -139,7 +147,7 @@ def write(graph: Graph, writer: Writer) -> None:
             writer.line(statement)
 
 
-def _common(nodes: Sequence[Node[Op]]) -> tuple[str, ...]:
+def _common(nodes: Sequence[Holder]) -> tuple[str, ...]:
     """The statements that most of these nodes need."""
     counted: dict[str, Counter[Code | None]] = {}
     for node in nodes:
@@ -150,7 +158,7 @@ def _common(nodes: Sequence[Node[Op]]) -> tuple[str, ...]:
     return tuple(str(line) for line in best if line is not None)
 
 
-def _write_lines(writer: Writer, lines: tuple[str, ...], nodes: Sequence[Node[Op]]) -> None:
+def _write_lines(writer: Writer, lines: tuple[str, ...], nodes: Sequence[Holder]) -> None:
     biased = [any(p.name == "bias" for p in node.params) for node in nodes]
     for line in lines:
         if "module.bias" in line and not all(biased):

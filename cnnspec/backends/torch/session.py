@@ -11,6 +11,7 @@ from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Tra
 from cnnspec.backends.program import (
     FEED,
     TAP,
+    Executions,
     Program,
     audit,
     instrument,
@@ -106,13 +107,11 @@ class TorchSession:
 
     # --- weights -------------------------------------------------------------------------------
 
-    def weights(self) -> dict[str, Array]:
-        """Copies of every parameter and running statistic."""
+    def weights(self, *, copy: bool = True) -> dict[str, Array]:
+        """Every parameter and running statistic; the model's own memory if they are not copied."""
         state = self.model.state_dict()
-        return {
-            name: state[slot.path].detach().cpu().numpy().copy()
-            for name, slot in self.emitted.slots.items()
-        }
+        found = {n: state[s.path].detach().cpu().numpy() for n, s in self.emitted.slots.items()}
+        return {name: value.copy() for name, value in found.items()} if copy else found
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
@@ -120,12 +119,11 @@ class TorchSession:
         self._load(self.model, weights)
 
     def _load(self, model: torch.nn.Module, weights: Mapping[str, Array]) -> None:
-        state = {
-            self.emitted.slots[name].path: torch.tensor(value, dtype=self.dtype, device=self.device)
-            for name, value in weights.items()
-        }
         # num_batches_tracked is torch's own, and stays as it is.
-        model.load_state_dict({**model.state_dict(), **state})
+        state = model.state_dict()
+        for name, value in weights.items():
+            source = torch.as_tensor(np.require(value, requirements="W"))
+            state[self.emitted.slots[name].path].copy_(source)
 
     # --- running -------------------------------------------------------------------------------
 
@@ -140,14 +138,15 @@ class TorchSession:
             return torch.tensor(np.asarray(value), dtype=torch.int64, device=self.device)
         return self._tensor(value)
 
-    def _targets(self, targets: Mapping[str, Array]) -> Any:
-        made = {name: self._target(targets[name]) for name in self.emitted.outputs}
+    def _targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+        names = self.emitted.present(training=training)
+        made = {name: self._target(targets[name]) for name in names}
         return next(iter(made.values())) if len(made) == 1 else made
 
     def _named(self, outputs: Any) -> dict[str, torch.Tensor]:
         if isinstance(outputs, dict):
             return dict(outputs)
-        return {self.emitted.outputs[0]: outputs}
+        return {self.emitted.present(training=False)[0]: outputs}
 
     def _position(self, module: Any, model: torch.nn.Module, at: At) -> None:
         if hasattr(module, "set_position"):
@@ -185,13 +184,13 @@ class TorchSession:
         self._position(self.module, self.model, at)
         self.model.train(training)
         self.model.zero_grad()
-        before = self._statistics()
+        before = self._statistics(self.model)
         leaves = self._inputs(inputs, grad=True)
         loss: float | None = None
         model: Any = self.model
         if targets is not None:
             raw = model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
-            total = self._loss(self.module, raw, self._targets(targets))
+            total = self._loss(self.module, raw, self._targets(targets, training=training))
             torch.autograd.backward([total])
             loss = total.item()
         else:
@@ -209,21 +208,20 @@ class TorchSession:
                 for (name, _), leaf in zip(self.emitted.inputs, leaves, strict=True)
             },
             outputs=_arrays(self._named(raw)),
-            statistics=self._statistics(),
+            statistics=self._statistics(self.model),
             loss=loss,
         )
-        self._restore(before)
+        self._load(self.model, before)
         return found
 
-    def _statistics(self) -> dict[str, Array]:
-        trained = {name for name, _ in self.model.named_parameters()}
-        weights = self.weights()
-        return {n: w for n, w in weights.items() if self.emitted.slots[n].path not in trained}
-
-    def _restore(self, statistics: Mapping[str, Array]) -> None:
-        state = self.model.state_dict()
-        for name, value in statistics.items():
-            state[self.emitted.slots[name].path].copy_(self._tensor(value))
+    def _statistics(self, model: torch.nn.Module) -> dict[str, Array]:
+        trained = {name for name, _ in model.named_parameters()}
+        state = model.state_dict()
+        return {
+            name: state[slot.path].detach().cpu().numpy().copy()
+            for name, slot in self.emitted.slots.items()
+            if slot.path not in trained
+        }
 
     def _parameter_gradients(self, model: torch.nn.Module) -> dict[str, Array]:
         parameters = dict(model.named_parameters())
@@ -273,7 +271,7 @@ class TorchSession:
         with torch.no_grad():
             leaves = self._inputs(inputs)
             raw = model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
-            losses = self.module.loss_sum(raw, self._targets(targets))
+            losses = self.module.loss_sum(raw, self._targets(targets, training=training))
         return Evaluation(
             outputs=_arrays(self._named(raw)),
             losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
@@ -319,7 +317,7 @@ class TorchSession:
 
             return hook
 
-        before = self._statistics()
+        before = self._statistics(self.model)
         handles = [
             module.register_forward_hook(remember(path))
             for path, module in self.model.named_modules()
@@ -330,7 +328,7 @@ class TorchSession:
         finally:
             for handle in handles:
                 handle.remove()
-            self._restore(before)
+            self._load(self.model, before)
         return found
 
     # --- trace ---------------------------------------------------------------------------------
@@ -348,8 +346,9 @@ class TorchSession:
         """Run the same text with every node tapped."""
         if self._tapped is None:
             self._tapped = _Tapped(self.emitted, self._make)
+            _share(self.model, self._tapped.model)
         tapped = self._tapped
-        self._load(tapped.model, self.weights())
+        self._load(tapped.model, self._statistics(self.model))
         self._position(tapped.module, tapped.model, at)
         tapped.model.train(training)
         tapped.model.zero_grad()
@@ -370,13 +369,7 @@ class TorchSession:
             ]
             torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
         found = Trace(values=_arrays(tapped.values), outputs=_arrays(outputs))
-        state = tapped.model.state_dict()
-        trained = {name for name, _ in tapped.model.named_parameters()}
-        found.statistics = {
-            name: state[slot.path].detach().cpu().numpy().copy()
-            for name, slot in self.emitted.slots.items()
-            if slot.path not in trained
-        }
+        found.statistics = self._statistics(tapped.model)
         if not cotangents:
             return found
         found.parameters = self._parameter_gradients(tapped.model)
@@ -411,16 +404,18 @@ class _Tapped:
         self.values: dict[str, torch.Tensor] = {}
         self.feed: dict[str, list[torch.Tensor]] | None = None
         self.perturb: Mapping[str, torch.Tensor] = {}
-        for node, place in emitted.lines.items():
-            if place.module is not None:
-                self._hook(node, self.model.get_submodule(place.module))
+        self.executions = Executions(emitted.lines)
+        self.paths = {id(module): path for path, module in self.model.named_modules()}
+        for path in self.executions.modules():
+            self._hook(path, self.model.get_submodule(path))
 
-    def _hook(self, node: str, module: torch.nn.Module) -> None:
+    def _hook(self, path: str, module: torch.nn.Module) -> None:
         def before(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return tuple(self._feed(node, i, value) for i, value in enumerate(given))
+            node = self.executions.node(path)
+            return tuple(self._fed(node, i, value) for i, value in enumerate(given))
 
         def after(_: Any, __: Any, value: torch.Tensor) -> torch.Tensor:
-            return self._tap(node, value)
+            return self._tapped(self.executions.done(path), value)
 
         module.register_forward_pre_hook(before)
         module.register_forward_hook(after)
@@ -434,11 +429,26 @@ class _Tapped:
         self.values = {}
         self.perturb = perturb
         self.feed = feed
+        self.executions.begin()
         for leaves in (feed or {}).values():
             for leaf in leaves:
                 leaf.requires_grad_(True)
 
-    def _tap(self, node: str, value: torch.Tensor) -> torch.Tensor:
+    def _tap(self, name: str, *shared: Any) -> torch.Tensor:
+        *module, value = shared
+        live = self.paths[id(module[0])] if module else ""
+        return self._tapped(self.executions.done(live, name), value)
+
+    def _feed(self, name: str, index: int, *shared: Any) -> torch.Tensor:
+        *module, value = shared
+        if self.feed is None:
+            return value
+        live = self.paths[id(module[0])] if module else ""
+        return self._fed(self.executions.node(live, name), index, value)
+
+    def _tapped(self, node: str | None, value: torch.Tensor) -> torch.Tensor:
+        if node is None:
+            return value
         # A view, because an op that hands its input on unchanged shares a tensor with the node
         # before it, and would share its gradient too.
         factor = self.perturb.get(node)
@@ -450,13 +460,21 @@ class _Tapped:
             value.retain_grad()
         return value
 
-    def _feed(self, node: str, index: int, value: torch.Tensor) -> torch.Tensor:
-        return value if self.feed is None else self.feed[node][index]
+    def _fed(self, node: str | None, index: int, value: torch.Tensor) -> torch.Tensor:
+        return value if self.feed is None or node is None else self.feed[node][index]
+
+
+def _share(model: torch.nn.Module, copy: torch.nn.Module) -> None:
+    """Let a copy have the very parameters of a model; its running statistics stay its own."""
+    for own, other in zip(model.modules(), copy.modules(), strict=True):
+        other._parameters = own._parameters
 
 
 def _gradient(tensor: torch.Tensor) -> Array:
+    """Takes a tensor's gradient away from it."""
     found = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-    return found.detach().cpu().numpy().copy()
+    tensor.grad = None
+    return found.detach().cpu().numpy()
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:

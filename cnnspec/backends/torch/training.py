@@ -54,12 +54,16 @@ def _loss_sum(graph: Graph, writer: Writer) -> None:
             total, weight = loss_expression(loss, "outputs", "targets")
             writer.line(f"return {{{literal(name)}: ({total}, {weight})}}")
             return
-        entries = []
+        entries = {}
         for name, loss in training.losses.items():
             key = literal(name)
             total, weight = loss_expression(loss, f"outputs[{key}]", f"targets[{key}]")
-            entries.append(f"{key}: ({total}, {weight})")
-        writer.line(f"return {{{', '.join(entries)},}}")
+            entries[name] = Code(f"({total}, {weight})")
+        if common.by_mode(graph):
+            common.write_by_mode(graph, writer, entries)
+            return
+        listed = ", ".join(f"{literal(name)}: {entry}" for name, entry in entries.items())
+        writer.line(f"return {{{listed},}}")
 
 
 def optimizer(made: Optimizer) -> Code:

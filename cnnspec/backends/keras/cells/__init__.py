@@ -7,12 +7,15 @@ layer and those of the inputs; without one the layer is called on the inputs.
 from cnnspec.backends.keras.cells import (
     activation,
     conv,
+    conv_family,
     dense,
     dropout,
     merge,
     norm,
     pool,
     reshape,
+    resize,
+    scale,
 )
 from cnnspec.backends.keras.cells.column import COLUMN
 
@@ -20,10 +23,13 @@ __all__ = [
     "COLUMN",
     "activation",
     "conv",
+    "conv_family",
     "dense",
     "dropout",
     "merge",
     "norm",
     "pool",
     "reshape",
+    "resize",
+    "scale",
 ]

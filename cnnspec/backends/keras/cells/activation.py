@@ -15,12 +15,22 @@ FUNCTIONS: dict[type[Op], str] = {
     activation.Tanh: "tanh",
     activation.Sigmoid: "sigmoid",
     activation.Silu: "silu",
+    activation.LogSoftmax: "log_softmax",
+    activation.Relu6: "relu6",
+    activation.Mish: "mish",
+    activation.Softplus: "softplus",
+    activation.Softsign: "softsign",
+    activation.LogSigmoid: "log_sigmoid",
+    activation.HardSigmoid: "hard_sigmoid",
+    activation.HardSwish: "hard_swish",
 }
 CLASSES: dict[type[Op], str] = {
     activation.Relu: "layers.ReLU",
     activation.Softmax: "layers.Softmax",
     activation.Selu: "Selu",
     activation.Gelu: "Gelu",
+    activation.GeluTanh: "GeluTanh",
+    activation.HardTanh: "HardTanh",
 }
 
 
@@ -50,8 +60,8 @@ def prelu(node: Node[activation.PRelu], style: Style) -> Spelling:
     )
 
 
-@COLUMN(activation.Elu)
-def elu(node: Node[activation.Elu], style: Style) -> Spelling:
+@COLUMN(activation.Elu, activation.Celu)
+def elu(node: Node[activation.Elu | activation.Celu], style: Style) -> Spelling:
     """The default alpha is 1 here and there."""
     alpha = [] if node.op.alpha == 1 else [node.op.alpha]
-    return Spelling(call("layers.ELU", *alpha, name=node.id))
+    return Spelling(call(type(node.op).__name__, *alpha, name=node.id))

@@ -7,20 +7,25 @@ from cnnspec.backends.columns import Spelling
 from cnnspec.backends.keras.cells.column import COLUMN
 from cnnspec.backends.keras.cells.window import compact, compact_pads, is_same, padded
 from cnnspec.backends.keras.initial import options
-from cnnspec.backends.writer import Code, call
+from cnnspec.backends.writer import Code, apply, call
 from cnnspec.graph import Node
 from cnnspec.ops.base import Shape
 from cnnspec.ops.conv import Conv
+from cnnspec.ops.initializer import Orthogonal
 from cnnspec.window import Window
 
 
 def depthwise(op: Conv, shape: Shape) -> bool:
-    """Whether every channel has a filter of its own, for which Keras has a faster layer."""
+    """Whether every channel has filters of its own, and Keras a layer for such.
+
+    That has one stride for all axes, and orthogonal kernels of it would be other ones.
+    """
     return (
-        1 < op.groups == shape[0] == op.filters
+        1 < op.groups == shape[0]
         and len(shape) <= 3
         and not op.flip
         and len(set(op.window(shape).stride)) == 1
+        and not isinstance(op.weight_init, Orthogonal)
     )
 
 
@@ -31,17 +36,25 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
     window, rank = op.window(shape), len(shape) - 1
     alone = depthwise(op, shape)
     together = max(window.stride) > 1 and max(window.dilation) > 1
+    # Keras' own grouped convolution is compiled anew at each eager call.
+    helped = op.groups > 1 and not alone and style.layers == "exact"
     name = f"layers.DepthwiseConv{rank}D" if alone else f"layers.Conv{rank}D"
-    if op.flip:
-        name = f"TrueConv{rank}D"
+    if op.flip or helped:
+        name = f"{'True' if op.flip else ''}{'Grouped' if helped else ''}Conv{rank}D"
     chosen: dict[str, object] = {}
     if max(window.stride) > 1 and not together:
         chosen["strides"] = compact(window.stride)
-    padding = _padding(op, window, shape, together=together, alone=alone)
+    padding = _padding(op, window, shape, together=together, plain=not (alone or helped))
+    if padding == "same" and window.symmetric and {"stride", "kernel"} & node.expressions.keys():
+        padding = None  # "same" would mean other pads in another instance of the block
+    if helped and padding == "same" and (rank == 3 or len(set(window.stride)) > 1):
+        padding = None
     if padding is not None and padded(window.pads):
         chosen["padding"] = padding
     if max(window.dilation) > 1:
         chosen["dilation_rate"] = compact(window.dilation)
+    if alone and op.filters > op.groups:
+        chosen["depth_multiplier"] = op.filters // op.groups
     if op.groups > 1 and not alone:
         chosen["groups"] = op.groups
     if not op.bias:
@@ -52,17 +65,17 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
 
     def around(layer: Code, x: Code) -> Code:
         if padding is None:
-            x = Code(f"{_pad(op, window, node.id)}({x})")
-        made = Code(f"{layer}({x})")
+            x = apply(_pad(op, window, node.id), x)
+        made = apply(layer, x)
         if together:
             after = call("Subsample", window.stride, name=f"{node.id}.subsample")
-            made = Code(f"{after}({made})")
+            made = apply(after, made)
         return made
 
     return Spelling(layer, around if padding is None or together else None)
 
 
-def _padding(op: Conv, window: Window, shape: Shape, *, together: bool, alone: bool) -> str | None:
+def _padding(op: Conv, window: Window, shape: Shape, *, together: bool, plain: bool) -> str | None:
     """The name that Keras has for these pads, None where a layer in front has to pad."""
     if not padded(window.pads):
         return "valid"
@@ -71,7 +84,7 @@ def _padding(op: Conv, window: Window, shape: Shape, *, together: bool, alone: b
     if is_same(window, shape):
         return "same"
     causal = len(shape) == 2 and window.pads[0] == (window.extent[0] - 1, 0)
-    return "causal" if causal and not alone and not op.flip else None
+    return "causal" if causal and plain and not op.flip else None
 
 
 def _pad(op: Conv, window: Window, id: str) -> Code:

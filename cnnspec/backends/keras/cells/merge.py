@@ -5,20 +5,21 @@ from __future__ import annotations
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.keras.cells.column import COLUMN
-from cnnspec.backends.writer import Code, call
+from cnnspec.backends.writer import Code, apply, call
 from cnnspec.graph import Node
-from cnnspec.ops.merge import Add, Concat
+from cnnspec.ops.base import Op
+from cnnspec.ops.merge import Add, Average, Concat, Maximum, Multiply, Subtract
 
 
 def listed(layer: Code, *xs: Code) -> Code:
     """Keras takes several inputs as one list."""
-    return Code(f"{layer}([{', '.join(xs)}])")
+    return apply(layer, Code(f"[{', '.join(xs)}]"))
 
 
-@COLUMN(Add)
-def add(node: Node[Add], style: Style) -> Spelling:
-    """`layers.Add`."""
-    return Spelling(call("layers.Add", name=node.id), listed)
+@COLUMN(Add, Average, Maximum, Multiply, Subtract)
+def elementwise(node: Node[Op], style: Style) -> Spelling:
+    """Keras' layer has the op's name; the maximum's gradient goes to the first of equal values."""
+    return Spelling(call(f"layers.{type(node.op).__name__}", name=node.id), listed)
 
 
 @COLUMN(Concat)

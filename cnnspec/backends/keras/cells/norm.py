@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.keras.cells.column import COLUMN
 from cnnspec.backends.keras.initial import options
 from cnnspec.backends.writer import call
 from cnnspec.graph import Node
-from cnnspec.ops.norm import BatchNorm
+from cnnspec.ops.base import Op, Param
+from cnnspec.ops.norm import (
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    Norm,
+    Normalize,
+    SampleNorm,
+)
+from cnnspec.ops.reduce import Mean
+
+VARIABLES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+"""What Keras' norms call their variables."""
+
+
+def last(axis: int, rank: int) -> int:
+    """An axis of a shape, 0 for the channels, where Keras has it: they come last."""
+    return axis if axis else rank + 1
+
+
+def variable(node: Node[Op], param: Param) -> str | None:
+    """The name of a norm's parameter in its Keras layer, None for other ops."""
+    if not isinstance(node.op, Norm) or over_space(node):
+        return None
+    return VARIABLES[param.name]
+
+
+def letters(param: Param) -> str:
+    """The layout of a norm's parameter in its Keras layer: channels last."""
+    return param.layout.replace("C", "") + "C" if "C" in param.layout else param.layout
+
+
+def over_space(node: Node[Op]) -> bool:
+    """Whether a layer norm is over several axes, none of them the channels.
+
+    Elsewhere the first axis of a parameter is that of the channels, which Keras has last.
+    """
+    return (
+        isinstance(node.op, LayerNorm)
+        and len(axes := node.op.owned(node.shape)) > 1
+        and 0 not in axes
+    )
+
+
+def chosen(node: Node[Any]) -> dict[str, object]:
+    """The options of a norm within samples; Keras' default of epsilon is 1e-3."""
+    op: SampleNorm = node.op
+    options_: dict[str, object] = {"epsilon": op.eps}
+    if not op.affine:
+        options_ |= {"center": False, "scale": False}
+    return options_ | options(node, "gamma_initializer", "beta_initializer")
 
 
 @COLUMN(BatchNorm)
@@ -21,3 +80,56 @@ def batch_norm(node: Node[BatchNorm], style: Style) -> Spelling:
     chosen |= options(node, "gamma_initializer", "beta_initializer")
     name = "layers.BatchNormalization" if op.running_var == "biased" else "BatchNorm"
     return Spelling(call(name, **chosen, name=node.id))
+
+
+@COLUMN(LayerNorm)
+def layer_norm(node: Node[LayerNorm], style: Style) -> Spelling:
+    """Keras' own; its default is the last axis, which holds the channels."""
+    rank = len(node.shape) - 1
+    axes = tuple(sorted(last(axis, rank) for axis in node.op.owned(node.shape)))
+    name = "SpaceLayerNorm" if over_space(node) else "layers.LayerNormalization"
+    over: dict[str, object] = {"axis": axes[0] if len(axes) == 1 else axes}
+    if axes == (rank + 1,):
+        over = {}
+    return Spelling(call(name, **over, **chosen(node), name=node.id))
+
+
+@COLUMN(GroupNorm)
+def group_norm(node: Node[GroupNorm], style: Style) -> Spelling:
+    """Keras' own."""
+    return Spelling(call("layers.GroupNormalization", node.op.groups, **chosen(node), name=node.id))
+
+
+@COLUMN(InstanceNorm)
+def instance_norm(node: Node[InstanceNorm], style: Style) -> Spelling:
+    """A group norm with as many groups as channels, which Keras calls -1."""
+    return Spelling(call("layers.GroupNormalization", groups=-1, **chosen(node), name=node.id))
+
+
+@COLUMN(LocalResponseNorm)
+def local_response_norm(node: Node[LocalResponseNorm], style: Style) -> Spelling:
+    """A helper; TensorFlow's own has no float64 and does not divide by the size."""
+    op = node.op
+    changed: dict[str, object] = {}
+    for name, value, default in (
+        ("alpha", op.alpha, 1e-4),
+        ("beta", op.beta, 0.75),
+        ("k", op.k, 1.0),
+    ):
+        if value != default:
+            changed[name] = value
+    return Spelling(call("LocalResponseNorm", op.size, **changed, name=node.id))
+
+
+@COLUMN(Normalize)
+def normalize(node: Node[Normalize], style: Style) -> Spelling:
+    """A helper; Keras' own rounds its numbers to float32."""
+    return Spelling(call("Normalize", node.op.mean, node.op.std, name=node.id))
+
+
+@COLUMN(Mean)
+def mean(node: Node[Mean], style: Style) -> Spelling:
+    """A helper over the axes where Keras has them."""
+    shape = node.inputs[0].shape
+    axes = tuple(sorted(last(axis, len(shape) - 1) for axis in node.op.positions(shape)))
+    return Spelling(call("Mean", axes[0] if len(axes) == 1 else axes, name=node.id))

@@ -6,10 +6,11 @@ from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.keras.cells.column import COLUMN
 from cnnspec.backends.keras.cells.window import compact, compact_pads, is_same, padded
-from cnnspec.backends.writer import Code, call
+from cnnspec.backends.writer import Code, apply, call
 from cnnspec.graph import Node
+from cnnspec.ops.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, AdaptivePool
 from cnnspec.ops.base import spatial
-from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool, SumPool
+from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, LpPool, MaxPool, Pool, SumPool
 
 
 def native(kind: str, node: Node[Pool], **more: object) -> Code:
@@ -21,14 +22,14 @@ def native(kind: str, node: Node[Pool], **more: object) -> Code:
     return call(name, compact(window.kernel), *strides, **more, name=node.id)
 
 
-def helper(name: str, node: Node[Pool], **more: object) -> Spelling:
+def helper(name: str, node: Node[Pool], *args: object, **more: object) -> Spelling:
     """A helper over explicit pads."""
     window = node.op.window(node.inputs[0].shape)
     if window.stride != window.kernel:
         more = {"strides": window.stride, **more}
     if padded(window.pads):
         more = {"pads": window.pads, **more}
-    return Spelling(call(name, window.kernel, **more, name=node.id))
+    return Spelling(call(name, *args, window.kernel, **more, name=node.id))
 
 
 @COLUMN(MaxPool)
@@ -63,7 +64,7 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
             return Spelling(native("Average", node))
         if counted == window.pads:
             pad = call(f"layers.ZeroPadding{rank}D", compact_pads(counted), name=f"{node.id}.pad")
-            return Spelling(native("Average", node), lambda layer, x: Code(f"{layer}({pad}({x}))"))
+            return Spelling(native("Average", node), lambda layer, x: apply(layer, apply(pad, x)))
         if not padded(counted) and is_same(window, shape):
             return Spelling(native("Average", node, padding="same"))
     return helper("AvgPool", node, **({"counted": counted} if padded(counted) else {}))
@@ -73,6 +74,19 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
 def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
     """A helper; Keras has no such layer."""
     return helper("SumPool", node)
+
+
+@COLUMN(LpPool)
+def lp_pool(node: Node[LpPool], style: Style) -> Spelling:
+    """A helper; Keras has no such layer."""
+    return helper("LpPool", node, node.op.p)
+
+
+@COLUMN(AdaptiveAvgPool, AdaptiveMaxPool)
+def adaptive_pool(node: Node[AdaptivePool], style: Style) -> Spelling:
+    """Helpers: Keras' own have no float64 on three axes, and share ties out."""
+    name = type(node.op).__name__
+    return Spelling(call(name, compact(spatial(node.shape)), name=node.id))
 
 
 @COLUMN(GlobalAvgPool)

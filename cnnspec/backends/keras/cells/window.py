@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 from cnnspec.ops.base import Shape, spatial
 from cnnspec.window import Pads, Size, Window, resolve_pads
 
@@ -33,12 +31,3 @@ def is_same(window: Window, shape: Shape) -> bool:
 def padded(pads: Pads) -> bool:
     """Whether there is any padding."""
     return any(side for pair in pads for side in pair)
-
-
-def is_float32(value: float) -> bool:
-    """Whether a constant survives Keras' rounding to float32."""
-    try:
-        unpacked: float = struct.unpack("f", struct.pack("f", value))[0]
-    except OverflowError:
-        return False
-    return unpacked == value

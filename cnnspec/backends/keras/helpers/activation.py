@@ -67,3 +67,57 @@ class Gelu(layers.Layer):
     def call(self, x: Any) -> Any:
         """Elementwise."""
         return 0.5 * x * (1 + ops.erf(x * 0.7071067811865476))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Elu(layers.Layer):
+    """x where x > 0, else alpha * (exp(x) - 1), by expm1; Keras' own loses what is close to 0."""
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def call(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.where(x > 0, x, self.alpha * ops.expm1(ops.where(x > 0, 0.0, x)))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Celu(layers.Layer):
+    """x where x > 0, else alpha * (exp(x / alpha) - 1); Keras' own has another derivative at 0."""
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def call(self, x: Any) -> Any:
+        """Elementwise."""
+        negative = ops.where(x > 0, 0.0, x)
+        return ops.where(x > 0, x, self.alpha * ops.expm1(negative / self.alpha))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GeluTanh(layers.Layer):
+    """Gelu by tanh in place of erf; Keras' own rounds its constants to float32."""
+
+    def call(self, x: Any) -> Any:
+        """Elementwise."""
+        # (1 + tanh(z)) / 2 is sigmoid(2 z), which does not cancel.
+        return x * ops.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class HardTanh(layers.Layer):
+    """min(max(x, -1), 1); the derivative at -1 and 1 is 0, in Keras' own it is 1."""
+
+    def call(self, x: Any) -> Any:
+        """Elementwise."""
+        return ops.where(x >= 1, 1.0, ops.where(x <= -1, -1.0, x))

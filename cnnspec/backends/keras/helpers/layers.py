@@ -87,3 +87,42 @@ class Rescale(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "scale": self.scale, "offset": self.offset}
+
+
+def chain(x: Any, block: Any, indices: Any) -> list[keras.Model]:
+    """A model for each index, which `block(x, index)` builds on what the one before gives."""
+    models = []
+    for index in indices:
+        inputs = keras.Input(x.shape[1:])
+        models.append(keras.Model(inputs, block(inputs, index)))
+        x = models[-1].output
+    return models
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Repeated(layers.Layer):
+    """Many blocks as one layer: Keras recurses along every layer of a functional model's path."""
+
+    def __init__(self, blocks: list[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.blocks = [
+            keras.saving.deserialize_keras_object(b) if isinstance(b, dict) else b for b in blocks
+        ]
+
+    def build(self, shape: Any) -> None:
+        """The blocks are built already."""
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """One after another."""
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """That of the last block."""
+        return self.blocks[-1].output_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The blocks, serialized."""
+        blocks = [keras.saving.serialize_keras_object(block) for block in self.blocks]
+        return {**super().get_config(), "blocks": blocks}

@@ -25,6 +25,17 @@ def pool_windows(pool: Any, x: Any, kernel: Any, strides: Any) -> Any:
     return ops.reshape(x, (-1, x.shape[1], height, width, channels))
 
 
+def window_taps(x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+    """For each element of the kernel, row by row, what all windows have there."""
+    for tap in np.ndindex(*kernel):
+        window = [slice(None)]
+        for axis, i in enumerate(tap):
+            step = dilation[axis]
+            end = x.shape[axis + 1] - (kernel[axis] - 1 - i) * step
+            window.append(slice(i * step, end, strides[axis]))
+        yield x[tuple(window)]
+
+
 class PaddedPool(layers.Layer):
     """Pooling over explicit pads, which the subclasses fill."""
 
@@ -68,13 +79,7 @@ class DilatedMaxPool(PaddedPool):
         """The maximum of the taps, the first one where several are equal."""
         x = self.pad(x, -math.inf)
         best = None
-        for tap in np.ndindex(*self.kernel):
-            window = [slice(None)]
-            for axis, i in enumerate(tap):
-                step = self.dilation[axis]
-                end = x.shape[axis + 1] - (self.kernel[axis] - 1 - i) * step
-                window.append(slice(i * step, end, self.strides[axis]))
-            value = x[tuple(window)]
+        for value in window_taps(x, self.kernel, self.strides, self.dilation):
             best = value if best is None else ops.where(value > best, value, best)
         return best
 
@@ -117,3 +122,27 @@ class SumPool(PaddedPool):
         """The windows' means times their size."""
         means = pool_windows(ops.average_pool, self.pad(x, 0.0), self.kernel, self.strides)
         return means * math.prod(self.kernel)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LpPool(PaddedPool):
+    """(sum of |x|^p)^(1/p) over each window; where the sum is 0, so is the gradient."""
+
+    def __init__(self, p: float, kernel: Any, **kwargs: Any):
+        super().__init__(kernel, **kwargs)
+        self.p = p
+
+    def call(self, x: Any) -> Any:
+        """Pad with zeros, then pool."""
+        x = ops.abs(self.pad(x, 0.0))
+        taps = window_taps(x, self.kernel, self.strides, [1] * len(self.kernel))
+        x = ops.stack(list(taps), -1)
+        largest = ops.stop_gradient(ops.max(x, -1))  # without it powers would over- or underflow
+        one = ops.ones_like(largest)
+        scale = ops.where(largest > 0, largest, one)
+        total = ops.sum((x / scale[..., None]) ** self.p, -1)
+        return largest * ops.where(largest > 0, total, one) ** (1 / self.p)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "p": self.p}

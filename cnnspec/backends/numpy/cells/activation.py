@@ -18,6 +18,16 @@ from cnnspec.ops.base import Op
     activation.Selu,
     activation.Gelu,
     activation.Silu,
+    activation.LogSoftmax,
+    activation.Relu6,
+    activation.GeluTanh,
+    activation.Mish,
+    activation.Softplus,
+    activation.Softsign,
+    activation.LogSigmoid,
+    activation.HardSigmoid,
+    activation.HardSwish,
+    activation.HardTanh,
 )
 def plain(node: Node[Op], style: Style) -> Spelling:
     """Those without fields; the kernel has the op's name."""
@@ -30,7 +40,7 @@ def leaky_relu(node: Node[activation.LeakyRelu], style: Style) -> Spelling:
     return function("leaky_relu", node.op.slope)
 
 
-@COLUMN(activation.Elu)
-def elu(node: Node[activation.Elu], style: Style) -> Spelling:
+@COLUMN(activation.Elu, activation.Celu)
+def elu(node: Node[activation.Elu | activation.Celu], style: Style) -> Spelling:
     """The default alpha is 1 here and there."""
-    return function("elu", *([] if node.op.alpha == 1 else [node.op.alpha]))
+    return function(node.op.key, *([] if node.op.alpha == 1 else [node.op.alpha]))

@@ -7,12 +7,15 @@ from cnnspec.backends.columns import Spelling
 from cnnspec.backends.numpy.cells.column import COLUMN
 from cnnspec.backends.writer import Code, call
 from cnnspec.graph import Node
-from cnnspec.ops.dropout import Dropout
+from cnnspec.ops.dropout import AlphaDropout, Dropout, SpatialDropout, StochasticDepth
 
 
-@COLUMN(Dropout)
-def dropout(node: Node[Dropout], style: Style) -> Spelling:
+@COLUMN(Dropout, SpatialDropout, AlphaDropout, StochasticDepth)
+def dropout(
+    node: Node[Dropout | SpatialDropout | AlphaDropout | StochasticDepth], style: Style
+) -> Spelling:
     """With the model's generator, or the seed of the spec."""
+    name = type(node.op).__name__
     if style.random == "framework":
-        return Spelling(call("Dropout", node.op.p, Code("rng")))
-    return Spelling(call("CounterDropout", node.op.p, Code("SEED")))
+        return Spelling(call(name, node.op.p, Code("rng")))
+    return Spelling(call(f"Counter{name}", node.op.p, Code("SEED")))

@@ -12,7 +12,7 @@ from cnnspec.ops.conv import Conv
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.norm import BatchNorm
 from cnnspec.ops.rbf import Rbf
-from cnnspec.window import Pads, Size
+from cnnspec.window import Pads, Size, Window
 
 
 def compact(values: Size) -> int | Size:
@@ -26,11 +26,8 @@ def compact_pads(pads: Pads) -> int | Pads:
     return sides.pop() if len(sides) == 1 else pads
 
 
-@COLUMN(Conv)
-def conv(node: Node[Conv], style: Style) -> Spelling:
-    """The kernel is a tuple, which says how many axes there are."""
-    op, shape = node.op, node.inputs[0].shape
-    window = op.window(shape)
+def sliding(window: Window) -> dict[str, object]:
+    """What differs from a dense window without padding."""
     options: dict[str, object] = {}
     if max(window.stride) > 1:
         options["stride"] = compact(window.stride)
@@ -38,8 +35,17 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
         options["dilation"] = compact(window.dilation)
     if any(side for pair in window.pads for side in pair):
         options["pads"] = compact_pads(window.pads)
-        if op.padding_mode != "zeros":
-            options["mode"] = op.padding_mode
+    return options
+
+
+@COLUMN(Conv)
+def conv(node: Node[Conv], style: Style) -> Spelling:
+    """The kernel is a tuple, which says how many axes there are."""
+    op, shape = node.op, node.inputs[0].shape
+    window = op.window(shape)
+    options = sliding(window)
+    if "pads" in options and op.padding_mode != "zeros":
+        options["mode"] = op.padding_mode
     if op.groups > 1:
         options["groups"] = op.groups
     if not op.bias:

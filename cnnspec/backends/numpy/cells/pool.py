@@ -7,11 +7,13 @@ from cnnspec.backends.columns import Spelling
 from cnnspec.backends.numpy.cells.column import COLUMN, function
 from cnnspec.backends.numpy.cells.parametric import compact, compact_pads
 from cnnspec.graph import Node
-from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool, SumPool
+from cnnspec.ops.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, AdaptivePool
+from cnnspec.ops.base import spatial
+from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, LpPool, MaxPool, Pool, SumPool
 from cnnspec.window import Pads
 
 
-def pooling(node: Node[Pool], name: str, pads: Pads, **more: object) -> Spelling:
+def pooling(node: Node[Pool], name: str, pads: Pads, *args: object, **more: object) -> Spelling:
     """A pooling function over these pads."""
     window = node.op.window(node.inputs[0].shape)
     options: dict[str, object] = {}
@@ -21,7 +23,7 @@ def pooling(node: Node[Pool], name: str, pads: Pads, **more: object) -> Spelling
         options["dilation"] = compact(window.dilation)
     if any(side for pair in pads for side in pair):
         options["pads"] = compact_pads(pads)
-    return function(name, compact(window.kernel), **options, **more)
+    return function(name, compact(window.kernel), *args, **options, **more)
 
 
 @COLUMN(MaxPool)
@@ -34,6 +36,12 @@ def max_pool(node: Node[MaxPool], style: Style) -> Spelling:
 def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
     """Over the resolved pads."""
     return pooling(node, "sum_pool", node.op.window(node.inputs[0].shape).pads)
+
+
+@COLUMN(LpPool)
+def lp_pool(node: Node[LpPool], style: Style) -> Spelling:
+    """Over the resolved pads; the exponent is always written."""
+    return pooling(node, "lp_pool", node.op.window(node.inputs[0].shape).pads, node.op.p)
 
 
 @COLUMN(AvgPool)
@@ -67,3 +75,9 @@ def global_avg_pool(node: Node[GlobalAvgPool], style: Style) -> Spelling:
 def global_max_pool(node: Node[GlobalMaxPool], style: Style) -> Spelling:
     """Space stays, with size 1."""
     return function("global_max_pool")
+
+
+@COLUMN(AdaptiveAvgPool, AdaptiveMaxPool)
+def adaptive_pool(node: Node[AdaptivePool], style: Style) -> Spelling:
+    """The kernel has the op's name."""
+    return function(node.op.key, compact(spatial(node.shape)))

@@ -98,3 +98,75 @@ def softmax(x: Array) -> Forward:
     e = np.exp(x - x.max(1, keepdims=True))
     y = e / e.sum(1, keepdims=True)
     return y, lambda g: y * (g - (g * y).sum(1, keepdims=True))
+
+
+def log_softmax(x: Array) -> Forward:
+    """Logarithm of the softmax along the channel axis."""
+    shifted = x - x.max(1, keepdims=True)
+    y = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return y, lambda g: g - np.exp(y) * g.sum(1, keepdims=True)
+
+
+def relu6(x: Array) -> Forward:
+    """min(max(x, 0), 6)."""
+    return np.clip(x, 0, 6), lambda g: np.where((x > 0) & (x < 6), g, 0)
+
+
+def celu(x: Array, alpha: float = 1.0) -> Forward:
+    """Compute x where positive, alpha (exp(x / alpha) - 1) elsewhere."""
+    negative = np.minimum(x, 0) / alpha
+    y = np.where(x > 0, x, alpha * np.expm1(negative))
+    return y, lambda g: np.where(x > 0, g, np.exp(negative) * g)
+
+
+def gelu_tanh(x: Array) -> Forward:
+    """Close to gelu, by tanh in place of erf; (1 + tanh(z)) / 2 is sigmoid(2 z)."""
+    twice, cubic = math.sqrt(8 / math.pi), 0.044715
+    z = twice * (x + cubic * x * x * x)
+    s = logistic(z)
+
+    def backward(g: Array) -> Array:
+        slope = twice * (1 + 3 * cubic * x * x)
+        gx: Array = g * s * (1 + x * logistic(-z) * slope)
+        return gx
+
+    return x * s, backward
+
+
+def softplus(x: Array) -> Forward:
+    """log(1 + exp(x)), without overflow."""
+    return np.logaddexp(0, x), lambda g: g * logistic(x)
+
+
+def log_sigmoid(x: Array) -> Forward:
+    """-log(1 + exp(-x)), without overflow."""
+    return -np.logaddexp(0, -x), lambda g: g * logistic(-x)
+
+
+def mish(x: Array) -> Forward:
+    """Compute x tanh(softplus(x))."""
+    t = np.tanh(np.logaddexp(0, x))
+    return x * t, lambda g: g * (t + x * (1 - t * t) * logistic(x))
+
+
+def softsign(x: Array) -> Forward:
+    """Compute x / (1 + |x|)."""
+    size = 1 + np.abs(x)
+    return x / size, lambda g: g / size / size
+
+
+def hard_sigmoid(x: Array) -> Forward:
+    """min(max(x + 3, 0), 6) / 6."""
+    y, relu6_backward = relu6(x + 3)
+    return y / 6, lambda g: relu6_backward(g / 6)
+
+
+def hard_swish(x: Array) -> Forward:
+    """Compute x hard_sigmoid(x)."""
+    y, hard_sigmoid_backward = hard_sigmoid(x)
+    return x * y, lambda g: g * y + hard_sigmoid_backward(g * x)
+
+
+def hard_tanh(x: Array) -> Forward:
+    """min(max(x, -1), 1)."""
+    return np.clip(x, -1, 1), lambda g: np.where((x > -1) & (x < 1), g, 0)

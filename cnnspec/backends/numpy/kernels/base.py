@@ -112,6 +112,14 @@ class Apply:
         return self.function(x, *self.args, **self.kwargs)
 
 
+class Identity:
+    """Hands its input on, where a block has a layer in some instances only."""
+
+    def forward(self, x: Array, training: bool = False) -> Forward:
+        """The input, and its gradient unchanged."""
+        return x, lambda g: g
+
+
 class Sequential(Model):
     """Layers and functions one after another, named 0, 1, ... or by the keys of one dict."""
 

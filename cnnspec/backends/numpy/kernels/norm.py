@@ -70,6 +70,122 @@ class BatchNorm(Layer):
         return y, backward
 
 
+class LayerNorm(Layer):
+    """y = weight (x - mean) / sqrt(variance + eps) + bias, both statistics over `axes`.
+
+    These are the last axes, unless told otherwise; weight and bias have their sizes.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        axes: tuple[int, ...] | None = None,
+        eps: float = 1e-5,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        self.sizes, self.eps = sizes, eps
+        self.axes = tuple(range(-len(sizes), 0)) if axes is None else axes
+        if affine:
+            self.parameters["weight"] = np.ones(sizes, np.float32)
+            self.parameters["bias"] = np.zeros(sizes, np.float32)
+
+    def forward(self, x: Array, training: bool = False) -> Forward:
+        """(N, C, *space) to the same shape."""
+        axes = tuple(axis % x.ndim for axis in self.axes)
+        normalised, norm_backward = standardise(x, axes, self.eps)
+        if "weight" not in self.parameters:
+            return normalised, norm_backward
+        shape = tuple(n if axis in axes else 1 for axis, n in enumerate(x.shape))
+        others = tuple(axis for axis in range(x.ndim) if axis not in axes)
+        weight, bias = (self.parameters[name].reshape(shape) for name in ("weight", "bias"))
+
+        def backward(g: Array) -> Array:
+            self.accumulate("weight", (g * normalised).sum(others))
+            self.accumulate("bias", g.sum(others))
+            return norm_backward(g * weight)
+
+        return normalised * weight + bias, backward
+
+
+class GroupNorm(Layer):
+    """y = weight (x - mean) / sqrt(variance + eps) + bias, the channels in equal groups.
+
+    Mean and variance are those of a group in one sample; weight and bias are per channel.
+    """
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+        super().__init__()
+        self.groups, self.eps = groups, eps
+        if affine:
+            self.parameters["weight"] = np.ones(channels, np.float32)
+            self.parameters["bias"] = np.zeros(channels, np.float32)
+
+    def forward(self, x: Array, training: bool = False) -> Forward:
+        """(N, C, *space) to the same shape."""
+        grouped, norm_backward = standardise(x.reshape(len(x), self.groups, -1), (2,), self.eps)
+        normalised = grouped.reshape(x.shape)
+        affine = "weight" in self.parameters
+        along, others = (-1, *(1 for _ in x.shape[2:])), (0, *range(2, x.ndim))
+
+        def backward(g: Array) -> Array:
+            if affine:
+                self.accumulate("weight", (g * normalised).sum(others))
+                self.accumulate("bias", g.sum(others))
+                g = g * self.parameters["weight"].reshape(along)
+            return norm_backward(g.reshape(grouped.shape)).reshape(x.shape)
+
+        if not affine:
+            return normalised, backward
+        weight, bias = (self.parameters[name].reshape(along) for name in ("weight", "bias"))
+        return normalised * weight + bias, backward
+
+
+def standardise(x: Array, axes: tuple[int, ...], eps: float) -> Forward:
+    """Compute (x - mean) / sqrt(variance + eps), with the biased variance."""
+    centred = x - x.mean(axes, keepdims=True)
+    inverse = 1 / np.sqrt(np.square(centred).mean(axes, keepdims=True) + eps)
+    y = centred * inverse
+
+    def backward(g: Array) -> Array:
+        along = (g * y).mean(axes, keepdims=True)
+        gx: Array = (g - g.mean(axes, keepdims=True) - y * along) * inverse
+        return gx
+
+    return y, backward
+
+
+def local_response_norm(
+    x: Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Forward:
+    """Compute x (k + alpha / size sum of x_j^2)^-beta, the sum over `size` channels around each."""
+    channels, before = x.shape[1], size // 2
+
+    def around(values: Array, first: int) -> Array:
+        padded = np.zeros((len(x), channels + size - 1, *x.shape[2:]), x.dtype)
+        padded[:, first : first + channels] = values
+        total = padded[:, :channels].copy()
+        for i in range(1, size):
+            total += padded[:, i : i + channels]
+        return total
+
+    base = k + alpha / size * around(np.square(x), before)
+    factor = base**-beta
+
+    def backward(g: Array) -> Array:
+        spread = around(g * x * factor / base, size - 1 - before)
+        return g * factor - 2 * alpha * beta / size * x * spread
+
+    return x * factor, backward
+
+
+def normalize(x: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Forward:
+    """Compute (x - mean) / std, with a number for each channel."""
+    shape = (-1, *(1 for _ in x.shape[2:]))
+    centre, scale = (np.array(values, x.dtype).reshape(shape) for values in (mean, std))
+    return (x - centre) / scale, lambda g: g / scale
+
+
 def rescale(x: Array, scale: float = 1.0, offset: float = 0.0) -> Forward:
     """Compute scale x + offset."""
     return scale * x + offset, lambda g: scale * g

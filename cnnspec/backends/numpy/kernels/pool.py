@@ -87,6 +87,33 @@ def avg_pool(
     return total / count, lambda g: total_backward(g / count)
 
 
+def lp_pool(
+    x: Array, kernel: Ints, p: float, stride: Ints | None = None, pads: Pads = 0
+) -> Forward:
+    """Compute (sum of |x|^p)^(1/p) of each window; where the sum is 0, so is the gradient."""
+    rank = x.ndim - 2
+    kernel = per_axis(kernel, rank)
+    stride = kernel if stride is None else per_axis(stride, rank)
+    padded, unpad = pad_constant(np.abs(x), pad_pairs(pads, rank))
+    slices = window_slices(padded.shape[2:], kernel, stride, (1,) * rank)
+    largest = padded[slices[0]].copy()
+    for index in slices[1:]:
+        np.maximum(largest, padded[index], out=largest)
+    scale = np.where(largest > 0, largest, 1)  # without it powers would over- or underflow
+    total = np.zeros_like(largest)
+    for index in slices:
+        total += (padded[index] / scale) ** p
+    total = np.where(largest > 0, total, 1)
+
+    def backward(g: Array) -> Array:
+        g_padded, outer = np.zeros_like(padded), g * total ** (1 / p - 1)
+        for index in slices:
+            g_padded[index] += outer * (padded[index] / scale) ** (p - 1)
+        return np.sign(x) * unpad(g_padded)
+
+    return largest * total ** (1 / p), backward
+
+
 def global_avg_pool(x: Array) -> Forward:
     """Mean over all space axes, kept with size 1."""
     space = tuple(range(2, x.ndim))

@@ -3,12 +3,16 @@
 from cnnspec.backends.torch.cells import (
     activation,
     conv,
+    conv_family,
     dense,
     dropout,
     merge,
     norm,
     pool,
     reshape,
+    resize,
+    scale,
+    slicing,
 )
 from cnnspec.backends.torch.cells.column import COLUMN
 
@@ -16,10 +20,14 @@ __all__ = [
     "COLUMN",
     "activation",
     "conv",
+    "conv_family",
     "dense",
     "dropout",
     "merge",
     "norm",
     "pool",
     "reshape",
+    "resize",
+    "scale",
+    "slicing",
 ]

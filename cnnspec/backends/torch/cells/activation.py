@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
+from cnnspec.backends.precision import is_float32
 from cnnspec.backends.torch.cells.column import COLUMN
 from cnnspec.backends.writer import Code, call
 from cnnspec.graph import Node
@@ -17,6 +18,13 @@ PLAIN: dict[type[Op], tuple[str, str]] = {
     activation.Selu: ("nn.SELU", "F.selu"),
     activation.Gelu: ("nn.GELU", "F.gelu"),
     activation.Silu: ("nn.SiLU", "F.silu"),
+    activation.Relu6: ("nn.ReLU6", "F.relu6"),
+    activation.Mish: ("nn.Mish", "F.mish"),
+    activation.Softsign: ("nn.Softsign", "F.softsign"),
+    activation.LogSigmoid: ("nn.LogSigmoid", "F.logsigmoid"),
+    activation.HardTanh: ("nn.Hardtanh", "F.hardtanh"),
+    activation.HardSigmoid: ("HardSigmoid", "hard_sigmoid"),
+    activation.HardSwish: ("HardSwish", "hard_swish"),
 }
 
 
@@ -31,6 +39,28 @@ def plain(node: Node[Op], style: Style) -> Spelling:
 def softmax(node: Node[activation.Softmax], style: Style) -> Spelling:
     """Over the channels, axis 1."""
     return Spelling(Code("nn.Softmax(dim=1)"), lambda x: call("F.softmax", x, dim=1))
+
+
+@COLUMN(activation.LogSoftmax)
+def log_softmax(node: Node[activation.LogSoftmax], style: Style) -> Spelling:
+    """Over the channels, axis 1."""
+    return Spelling(Code("nn.LogSoftmax(dim=1)"), lambda x: call("F.log_softmax", x, dim=1))
+
+
+@COLUMN(activation.Softplus)
+def softplus(node: Node[activation.Softplus], style: Style) -> Spelling:
+    """From x = 40 on it is x in float64; torch's own threshold of 20 is too low for that."""
+    return Spelling(
+        call("nn.Softplus", threshold=40), lambda x: call("F.softplus", x, threshold=40)
+    )
+
+
+@COLUMN(activation.GeluTanh)
+def gelu_tanh(node: Node[activation.GeluTanh], style: Style) -> Spelling:
+    """The approximation that torch has under this name."""
+    return Spelling(
+        call("nn.GELU", approximate="tanh"), lambda x: call("F.gelu", x, approximate="tanh")
+    )
 
 
 @COLUMN(activation.LeakyRelu)
@@ -52,3 +82,12 @@ def elu(node: Node[activation.Elu], style: Style) -> Spelling:
     """The default alpha is 1 here and there."""
     alpha = [] if node.op.alpha == 1 else [node.op.alpha]
     return Spelling(call("nn.ELU", *alpha), lambda x: call("F.elu", x, *alpha))
+
+
+@COLUMN(activation.Celu)
+def celu(node: Node[activation.Celu], style: Style) -> Spelling:
+    """The gradient of torch's own takes alpha for a float32."""
+    alpha = [] if node.op.alpha == 1 else [node.op.alpha]
+    if is_float32(node.op.alpha):
+        return Spelling(call("nn.CELU", *alpha), lambda x: call("F.celu", x, *alpha))
+    return Spelling(call("Celu", *alpha), lambda x: call("celu", x, *alpha))

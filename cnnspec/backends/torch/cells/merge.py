@@ -5,15 +5,31 @@ from __future__ import annotations
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.torch.cells.column import COLUMN
-from cnnspec.backends.writer import Code
+from cnnspec.backends.writer import Code, call, literal
 from cnnspec.graph import Node
-from cnnspec.ops.merge import Add, Concat
+from cnnspec.ops.base import Op
+from cnnspec.ops.merge import Add, Average, Concat, Maximum, Multiply, Subtract
+
+SIGNS: dict[type[Op], str] = {Add: " + ", Multiply: " * ", Subtract: " - "}
 
 
-@COLUMN(Add)
-def add(node: Node[Add], style: Style) -> Spelling:
+@COLUMN(*SIGNS)
+def elementwise(node: Node[Op], style: Style) -> Spelling:
     """`a + b`."""
-    return Spelling(call=lambda *xs: Code(" + ".join(xs)))
+    sign = SIGNS[type(node.op)]
+    return Spelling(call=lambda *xs: Code(sign.join(xs)))
+
+
+@COLUMN(Average)
+def average(node: Node[Average], style: Style) -> Spelling:
+    """`(a + b) / 2`."""
+    return Spelling(call=lambda *xs: Code(f"({' + '.join(xs)}) / {literal(len(xs))}"))
+
+
+@COLUMN(Maximum)
+def maximum(node: Node[Maximum], style: Style) -> Spelling:
+    """A helper: torch's own shares the gradient among equal values."""
+    return Spelling(call=lambda *xs: call("maximum", *xs))
 
 
 @COLUMN(Concat)

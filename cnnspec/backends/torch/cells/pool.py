@@ -8,7 +8,9 @@ from cnnspec.backends.torch.cells.column import COLUMN
 from cnnspec.backends.torch.cells.window import compact, half, reversed_pads
 from cnnspec.backends.writer import Code, call
 from cnnspec.graph import Node
-from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool, SumPool
+from cnnspec.ops.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, AdaptivePool
+from cnnspec.ops.base import spatial
+from cnnspec.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, LpPool, MaxPool, Pool, SumPool
 from cnnspec.window import Pads, Window
 
 
@@ -48,6 +50,7 @@ def native(name: str, node: Node[Pool], **more: object) -> Spelling:
     return Spelling(
         call(f"nn.{name}Pool{rank}d", kernel, **options),
         lambda x: call(f"{function}{rank}d", x, kernel, **options),
+        any_size=node.op.ceil_mode and node.op.padding not in ("same", "same_lower"),
     )
 
 
@@ -106,6 +109,25 @@ def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
     if len(window.kernel) > 1 and averages(node):
         return native("Avg", node, divisor_override=1)
     return Spelling(call("SumPool", window.kernel, window.stride, reversed_pads(window.pads)))
+
+
+@COLUMN(LpPool)
+def lp_pool(node: Node[LpPool], style: Style) -> Spelling:
+    """A helper: torch's own takes no absolute values."""
+    window = node.op.window(node.inputs[0].shape)
+    pads = reversed_pads(window.pads)
+    return Spelling(call("LpPool", node.op.p, window.kernel, window.stride, pads))
+
+
+@COLUMN(AdaptiveAvgPool, AdaptiveMaxPool)
+def adaptive_pool(node: Node[AdaptivePool], style: Style) -> Spelling:
+    """Native; torch's maximum routes its gradient to the first one as well."""
+    rank, size = len(node.shape) - 1, compact(spatial(node.shape))
+    kind = "Avg" if isinstance(node.op, AdaptiveAvgPool) else "Max"
+    return Spelling(
+        call(f"nn.Adaptive{kind}Pool{rank}d", size),
+        lambda x: call(f"F.adaptive_{kind.lower()}_pool{rank}d", x, size),
+    )
 
 
 @COLUMN(GlobalAvgPool)

@@ -65,3 +65,24 @@ class SumPool(nn.Module):
         """The windows' means times their size."""
         pool = AVG_POOL[len(self.kernel)]
         return pool(F.pad(x, self.pads), self.kernel, self.stride) * math.prod(self.kernel)
+
+
+class LpPool(nn.Module):
+    """(sum of |x|^p)^(1/p) over each window; where the sum is 0, so is the gradient."""
+
+    def __init__(
+        self, p: float, kernel: tuple[int, ...], stride: tuple[int, ...], pads: tuple[int, ...]
+    ):
+        super().__init__()
+        self.p, self.kernel, self.stride, self.pads = p, kernel, stride, pads
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pad with zeros, then pool."""
+        x = F.pad(x, self.pads).abs()
+        for axis, (size, step) in enumerate(zip(self.kernel, self.stride, strict=True), start=2):
+            x = x.unfold(axis, size, step)
+        x = x.flatten(-len(self.kernel))
+        largest = x.detach().amax(-1)  # without it powers would over- or underflow
+        scale = torch.where(largest > 0, largest, 1)
+        total = ((x / scale[..., None]) ** self.p).sum(-1)
+        return largest * torch.where(largest > 0, total, 1) ** (1 / self.p)

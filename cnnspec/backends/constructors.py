@@ -1,0 +1,226 @@
+"""Constructors of emitted classes: an attribute for each layer that the class holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnspec.backends.groups import Group, Groups, Part, sole
+from cnnspec.backends.symbols import View
+from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
+from cnnspec.backends.unify import (
+    Mismatch,
+    Spells,
+    entries,
+    instance_name,
+    loop,
+    named_loop,
+    patterns,
+    present,
+    unify,
+    view_of,
+)
+from cnnspec.backends.writer import Call, Code, Writer, literal, mark
+from cnnspec.graph import Absent, Node, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Constructor:
+    """Writes the attributes of a class.
+
+    Attributes:
+        groups: of the file.
+        spells: what is the back end's own.
+    """
+
+    groups: Groups
+    spells: Spells
+
+    def functional(self, part: Part) -> bool:
+        """Whether a part is a call in the forward pass that needs nothing held."""
+        if not isinstance(part.child, Node) or any(isinstance(c, Absent) for c in part.children):
+            return False
+        spellings = [self.groups.spellings[c] for c in part.children if isinstance(c, Node)]
+        if any(s.call is None for s in spellings):
+            return False
+        return len({str(s.layer) for s in spellings}) == 1
+
+    def attributes(self, writer: Writer, group: Group) -> None:
+        """Everything that the class holds, in order."""
+        view = group.symbols.over(range(len(group.distinct)))
+        if sole(group.distinct[0]):
+            self._named_instances(writer, group, view)
+            return
+        for part in group.parts:
+            if part.owner is None and not self.functional(part) and not empty(part):
+                self._attribute(writer, group, part, view)
+
+    def _attribute(self, writer: Writer, group: Group, part: Part, view: View) -> None:
+        trees = [
+            self._alone(self.groups.tree(child, f"{group.id}{part.key}", around))
+            for child, around in zip(part.children, group.distinct, strict=True)
+        ]
+        self._assign(writer, f"self.{part.name}", trees, view, part.name)
+
+    def _alone(self, tree: Tree) -> Tree:
+        """A layer that the forward pass calls by itself, and which is marked there."""
+        if isinstance(tree, Maybe) and tree.tree is not None:
+            return Maybe(self._alone(tree.tree), tree.when)
+        if not isinstance(tree, Leaf):
+            return tree
+        function = self.spells.wraps is not None and not isinstance(tree.code, Call)
+        code = Code(f"{self.spells.wraps}({tree.code})") if function else tree.code
+        return Leaf(code, None, tree.hints)
+
+    def _assign(
+        self, writer: Writer, target: str, trees: Sequence[Tree], view: View, name: str
+    ) -> None:
+        if any(isinstance(tree, Maybe) for tree in trees):
+            there, condition = present(trees, view, name)
+            inner = view_of(view, [i for i, _ in there])
+            some = [tree for _, tree in there]
+            if condition is None or self._simple(some):
+                made = Code(f"{target} = {unify(trees, view, self.spells, name)}")
+                if condition is None or writer.fits(made):
+                    writer.line(made)
+                    return
+            with writer.indented(f"if {condition}:"):
+                self._assign(writer, target, some, inner, name)
+            with writer.indented("else:"):
+                writer.line(f"{target} = {self.spells.identity}")
+            return
+        if self._simple(trees):
+            writer.line(f"{target} = {unify(trees, view, self.spells, name)}")
+            return
+        chains = [tree for tree in trees if isinstance(tree, Chain)]
+        if chains[0].names is None:
+            self._gathered(writer, target, chains, view, name)
+        else:
+            writer.line(f"{target} = {self.spells.sequential}()")
+            self._filled(writer, target, chains, view, name)
+
+    def _simple(self, trees: Sequence[Tree]) -> bool:
+        """Whether one expression says it all."""
+        chains = [tree for tree in trees if isinstance(tree, Chain)]
+        if not chains:
+            return True
+        if any(chain.names is not None for chain in chains):
+            return self.spells.named
+        if any(isinstance(item, Maybe) and item.tree is None for c in chains for item in c.items):
+            return False
+        return all(self._simple([item]) for c in chains for item in c.items)
+
+    def _gathered(
+        self, writer: Writer, target: str, chains: Sequence[Chain], view: View, name: str
+    ) -> None:
+        """A list of layers that grows, where some are there in some instances only."""
+        if any(len(chain.items) != len(chains[0].items) for chain in chains):
+            raise Mismatch(name)
+        writer.line("layers = []")
+        pending: list[Code] = []
+
+        def flush() -> None:
+            if len(pending) == 1 and not pending[0].startswith("*"):
+                writer.line(f"layers.append({pending[0]})")
+            elif pending:
+                writer.line(f"layers += [{', '.join(pending)}]")
+            pending.clear()
+
+        for position in range(len(chains[0].items)):
+            trees = [chain.items[position] for chain in chains]
+            label = f"{name}_{position}"
+            if all(isinstance(tree, Maybe) and tree.tree is None for tree in trees):
+                continue
+            if any(isinstance(tree, Maybe) for tree in trees):
+                there, condition = present(trees, view, label)
+                inner = view_of(view, [i for i, _ in there])
+                some = [Chain((tree,)) for _, tree in there]
+                made = entries(some, inner, self.spells, label)
+                if condition is None:
+                    pending += made
+                    continue
+                flush()
+                with writer.indented(f"if {condition}:"):
+                    pending += made
+                    flush()
+                continue
+            pending += entries([Chain((tree,)) for tree in trees], view, self.spells, label)
+        flush()
+        writer.line(f"{target} = {self.spells.sequential}(*layers)")
+
+    def _filled(
+        self, writer: Writer, target: str, chains: Sequence[Chain], view: View, name: str
+    ) -> None:
+        """A container whose layers have names, added one by one."""
+        names = chains[0].names
+        assert names is not None
+        if any(chain.names != names for chain in chains):
+            raise Mismatch(name)
+        for position, own in enumerate(names):
+            trees = [chain.items[position] for chain in chains]
+            label = f"{name}_{own or position}"
+            if all(isinstance(tree, Loop) for tree in trees):
+                loops = [tree for tree in trees if isinstance(tree, Loop)]
+                self._looped(writer, target, loops, view, label)
+            elif self._simple(trees):
+                made = unify(trees, view, self.spells, label)
+                writer.line(f"{target}.add_module({literal(own)}, {made})")
+            else:
+                inner = f"{target}[{own}]" if own.isdigit() else f"{target}.{own}"
+                writer.line(f"{target}.add_module({literal(own)}, {self.spells.sequential}())")
+                nested = [tree for tree in trees if isinstance(tree, Chain)]
+                self._filled(writer, inner, [_named(c) for c in nested], view, label)
+
+    def _looped(
+        self, writer: Writer, target: str, loops: Sequence[Loop], view: View, name: str
+    ) -> None:
+        """Named instances, added in a loop where one text says them all."""
+        named = loops[0].named
+        if named is None:
+            made = loop(loops, view, self.spells, name)
+            writer.line(f"{target}.extend([{', '.join(made)}])")
+            return
+        key = loops[0].key
+        for lead, between, tail in patterns(loops, view, self.spells, name):
+            if key is not None and lead:
+                lead[0] = mark(key, lead[0])
+            elif key is not None and between is not None:
+                between = (mark(key, between[0]), between[1])
+            for index, made in enumerate(lead):
+                writer.line(f"{target}.add_module({instance_name(named, index)}, {made})")
+            if between is not None:
+                made, span = between
+                with writer.indented(f"for index in {span.over(len(lead))}:"):
+                    writer.line(f'{target}.add_module(f"{named}", {made})')
+            for index, made in enumerate(tail, start=len(loops[0].items) - len(tail)):
+                writer.line(f"{target}.add_module({instance_name(named, index)}, {made})")
+            return
+        raise Mismatch(name)
+
+    def _named_instances(self, writer: Writer, group: Group, view: View) -> None:
+        loops = []
+        for scope in group.distinct:
+            (child,) = scope.children
+            assert isinstance(child, Scope)
+            tree = self.groups.tree(child, f"{group.id}#0", scope)
+            assert isinstance(tree, Loop)
+            loops.append(tree)
+        name = group.parts[0].name
+        if self.spells.named:
+            inside = ", ".join(named_loop(loops, view, self.spells, name))
+            writer.line(f"super().__init__({{{inside}}})")
+        else:
+            self._looped(writer, "self", loops, view, name)
+
+
+def empty(part: Part) -> bool:
+    """Whether nothing is left of a scope, so that its value is its input."""
+    return isinstance(part.child, Scope) and not any(
+        True for c in part.children if isinstance(c, Scope) for _ in c.nodes()
+    )
+
+
+def _named(chain: Chain) -> Chain:
+    if chain.names is not None:
+        return chain
+    return Chain(chain.items, tuple(str(i) for i in range(len(chain.items))))

@@ -1,0 +1,636 @@
+"""Instances of blocks that share one class, and what such a class consists of.
+
+All instances of a block have the same text in the spec. What differs between them is the values of
+parameters, and which layers a `when:` has taken out. Instances whose layers are spelled by the
+same constructors and wired alike share a class; others get one of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.symbols import Symbol, Symbols, names_of
+from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
+from cnnspec.backends.unify import Mismatch
+from cnnspec.backends.writer import Call, Code, call
+from cnnspec.graph import REQUIRED, Absent, Graph, Node, Scope, Value
+from cnnspec.ops.base import Op
+
+Child = Node[Op] | Scope | Absent
+ResultT = TypeVar("ResultT")
+
+
+def camel(name: str) -> str:
+    """`lenet_tanh` as a class is called, `LenetTanh`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+Spell = Callable[[Node[Op]], Spelling]
+
+
+Spread = Callable[[Scope, Scope], bool]
+
+
+def children(scope: Scope, spread: Spread) -> list[Child]:
+    """What a scope has in order, with what a `when:` has taken out.
+
+    Args:
+        scope: of a block, a sequence, a repeat or the network.
+        spread: (child, scope) -> whether the child's own children stand in its place.
+    """
+    found: list[Child] = []
+    absent = list(scope.absent)
+    for position, child in enumerate(scope.children):
+        while absent and absent[0].position <= position:
+            found.append(absent.pop(0))
+        if isinstance(child, Scope) and (child.kind == "split" or spread(child, scope)):
+            found.extend(children(child, spread))
+        else:
+            found.append(child)
+    return [*found, *absent]
+
+
+def spread_named(child: Scope, scope: Scope) -> bool:
+    """For classes: named instances are layers like others.
+
+    Unless the block has nothing else, when the class is a container that makes them in a loop.
+    """
+    return child.kind == "instances" and scope.kind != "sequence" and not sole(scope)
+
+
+def sole(scope: Scope) -> bool:
+    """Whether a block is nothing but one repeated layer, whose instances have names."""
+    if scope.kind != "block" or len(scope.children) != 1 or scope.absent:
+        return False
+    (child,) = scope.children
+    return isinstance(child, Scope) and child.kind == "instances"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A statement of a class: one child of the scope, in every instance.
+
+    Attributes:
+        name: of its attribute.
+        children: one for each instance; `Absent` where it is taken out.
+        reads: keys of its inputs.
+        values: keys of its values; the first is its own.
+        labels: a name for each of them.
+        owner: the name of the part whose parameters it shares.
+    """
+
+    name: str
+    children: tuple[Child, ...]
+    reads: tuple[str, ...]
+    values: tuple[str, ...]
+    labels: tuple[str, ...]
+    owner: str | None = None
+
+    @property
+    def child(self) -> Node[Op] | Scope:
+        """The first instance's, or the first that there is."""
+        return next(c for c in self.children if not isinstance(c, Absent))
+
+    @property
+    def key(self) -> str:
+        """Of its value."""
+        return self.values[0]
+
+
+@dataclass(slots=True)
+class Group:
+    """A class: of the network, or of instances of a block.
+
+    Attributes:
+        id: within the file.
+        name: of the class.
+        block: the name of the block, None for the network.
+        members: every instance.
+        distinct: instances that differ in what the text depends on.
+        index: path of a member -> its place in `distinct`.
+        inputs: name and key of each input.
+        parts: the body, over `distinct`.
+        outputs: name and key of each output.
+        symbols: the arguments that its constructor can have.
+        signature: those that it has, once its body is written.
+        passes: names that a constructor hands on to those inside, in front of all arguments.
+    """
+
+    id: str
+    name: str
+    block: str | None
+    members: list[Scope]
+    distinct: list[Scope]
+    index: dict[str, int]
+    inputs: list[tuple[str, str]]
+    parts: list[Part]
+    outputs: list[tuple[str, str]]
+    symbols: Symbols
+    signature: list[Symbol] = field(default_factory=list)
+    passes: tuple[str, ...] = ()
+
+    def values(self, member: Scope) -> dict[str, object]:
+        """The value of each argument of the constructor, for one instance."""
+        place = self.index[member.path]
+        return {symbol.name: symbol.values[place] for symbol in self.signature}
+
+    def construct(self, member: Scope, **more: object) -> Call:
+        """The call that makes one instance."""
+        values = self.values(member)
+        required = [values[s.name] for s in self.signature if s.required]
+        optional = {
+            s.name: values[s.name]
+            for s in self.signature
+            if not s.required and values[s.name] != s.default
+        }
+        passed = [Code(name) for name in self.passes]
+        return call(self.name, *passed, *required, **optional, **more)
+
+
+class Groups:
+    """All classes of a file, in the order in which they have to be defined.
+
+    Attributes:
+        blocks: inner ones first.
+        root: of the network.
+        held: whether a sequence is an object that holds its layers.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        spell: Spell,
+        *,
+        spread: Spread = spread_named,
+        title: Callable[[str], str] = camel,
+        held: bool = True,
+        apart: frozenset[str] = frozenset(),
+    ) -> None:
+        self.spellings = _Spellings(spell, held=held)
+        self.spread = spread
+        self.title = title
+        self.held = held
+        self.apart = apart
+        self.of: dict[str, Group] = {}
+        self.blocks: list[Group] = []
+        by_block = self._instances(graph.root)
+        for block in self._inner_first(by_block):
+            found = self._classify(block, by_block[block])
+            self.blocks += found
+        self.root = self._group([graph.root], [graph.root], {"": 0}, None, "root")
+
+    def _classify(self, block: str, instances: Sequence[Scope]) -> list[Group]:
+        by_form: dict[object, list[Scope]] = {}
+        for scope in instances:
+            form = (self._form(scope), _about(scope) if block in self.apart else ())
+            by_form.setdefault(form, []).append(scope)
+        sets: list[tuple[object, list[Scope]]] = []
+        for form, scopes in by_form.items():
+            for place, (other, members) in enumerate(sets):
+                merged = _merge(other, form)
+                if merged is None or block in self.apart:
+                    continue
+                try:
+                    self._parts([*_firsts(members), *_firsts(scopes)])
+                except Mismatch:
+                    continue
+                sets[place] = (merged, [*members, *scopes])
+                break
+            else:
+                sets.append((form, list(scopes)))
+        found = []
+        for number, (_, members) in enumerate(sets, start=1):
+            distinct, index = _distinct(members)
+            title = block if number == 1 else f"{block}{number}"
+            group = self._group(members, distinct, index, block, title)
+            found.append(group)
+            for scope in members:
+                self.of[scope.path] = group
+        return found
+
+    def _group(
+        self,
+        members: list[Scope],
+        distinct: list[Scope],
+        index: dict[str, int],
+        block: str | None,
+        title: str,
+    ) -> Group:
+        inputs, parts, outputs = self._parts(distinct)
+        return Group(
+            id=title,
+            name=self.title(title),
+            block=block,
+            members=members,
+            distinct=distinct,
+            index=index,
+            inputs=inputs,
+            parts=parts,
+            outputs=outputs,
+            symbols=_symbols(distinct, block),
+        )
+
+    def _form(self, scope: Scope) -> object:
+        return (
+            tuple(name for name, _ in scope.inputs),
+            tuple(name for name, _ in scope.outputs),
+            tuple(self._form_of(child, scope) for child in self.children(scope)),
+        )
+
+    def _form_of(self, child: Child, around: Scope) -> object:
+        """What has to be equal where a class is shared; None for what is absent."""
+        if isinstance(child, Absent):
+            return None
+        if isinstance(child, Node):
+            name = relative(child.id, around)
+            owner = None if child.owner is None else relative(child.owner.id, around)
+            return ("node", _digits(name), owner, self.spellings.form(child), child.when)
+        name = _digits(child.name)
+        owner = None if child.owner is None else child.owner.name
+        if child.kind == "block":
+            wanted = child if child.owner is None else child.owner
+            return ("block", name, owner, self.of[wanted.path].id, child.when)
+        if child.kind in ("repeat", "instances"):
+            forms = [self._form_of(entry, child) for entry in self.children(child)]
+            runs = [f for i, f in enumerate(forms) if i == 0 or not _alike(f, forms[i - 1])]
+            named = child.named if child.kind == "instances" else name
+            return (child.kind, named, tuple(_unnamed(run) for run in runs), child.when)
+        return (child.kind, name, owner, self._form(child), child.when)
+
+    # --- constructors --------------------------------------------------------------------------
+
+    def tree(self, child: Child, key: str, around: Scope) -> Tree:
+        """What makes one child of one instance."""
+        if isinstance(child, Absent):
+            return Maybe(None, child.when)
+        made = self._made(child, key)
+        return made if child.when is None else Maybe(made, child.when)
+
+    def _made(self, child: Node[Op] | Scope, key: str) -> Tree:
+        if isinstance(child, Node):
+            layer = self.spellings[child].layer
+            if layer is None:
+                raise Mismatch(child.id)
+            return Leaf(layer, key, child.expressions)
+        if child.kind == "block":
+            hints = {a.name: a.expression for a in child.arguments if a.expression is not None}
+            return Leaf(self.of[child.path].construct(child), None, hints)
+        if child.kind == "sequence":
+            inner = self.children(child)
+            names = tuple(_own_name(entry, child) for entry in inner)
+            positional = all(name is None or name.isdigit() for name in names)
+            return Chain(
+                tuple(self.tree(c, f"{key}.{i}", child) for i, c in enumerate(inner)),
+                None if positional else tuple(name or "" for name in names),
+            )
+        loop = self._loop(child, key)
+        return Chain((loop,)) if child.kind == "repeat" else loop
+
+    def _loop(self, scope: Scope, key: str) -> Loop:
+        items = tuple(_bare(self.tree(c, f"{key}.*", scope)) for c in self.children(scope))
+        held = any(isinstance(c, Node) for c in scope.children)
+        return Loop(items, scope.arguments[0].expression, scope.named, key if held else None)
+
+    # --- scopes --------------------------------------------------------------------------------
+
+    def children(self, scope: Scope) -> list[Child]:
+        """What a scope has in order, as the back end writes it."""
+        return children(scope, self.spread)
+
+    def _scopes(self, scope: Scope) -> Iterator[Scope]:
+        """The scopes inside, as the back end writes them, outer ones first."""
+        stack = [scope]
+        while stack:
+            inside = [c for c in self.children(stack.pop()) if isinstance(c, Scope)]
+            yield from inside
+            stack.extend(reversed(inside))
+
+    def _instances(self, root: Scope) -> dict[str, list[Scope]]:
+        """Every block instance, by block, in order."""
+        found: dict[str, list[Scope]] = {}
+        for scope in self._scopes(root):
+            if scope.kind == "block":
+                assert scope.block is not None
+                found.setdefault(scope.block, []).append(scope)
+        return found
+
+    def _inner_first(self, by_block: dict[str, list[Scope]]) -> list[str]:
+        """Blocks, each behind those it contains."""
+        contains = {
+            block: {name for scope in scopes for name in self._blocks_in(scope)}
+            for block, scopes in by_block.items()
+        }
+        found: dict[str, None] = {}
+        while len(found) < len(contains):
+            ready = [b for b, inner in contains.items() if b not in found and inner <= found.keys()]
+            assert ready, "a block contains itself"
+            found |= dict.fromkeys(ready)
+        return list(found)
+
+    def _blocks_in(self, scope: Scope) -> Iterator[str]:
+        stack = [scope]
+        while stack:
+            for inner in self.children(stack.pop()):
+                if isinstance(inner, Scope) and inner.kind == "block":
+                    assert inner.block is not None
+                    yield inner.block
+                elif isinstance(inner, Scope):
+                    stack.append(inner)
+
+    def _parts(
+        self, scopes: Sequence[Scope]
+    ) -> tuple[list[tuple[str, str]], list[Part], list[tuple[str, str]]]:
+        """Inputs, body and outputs of a class, over these instances.
+
+        Raises:
+            Mismatch: they are not wired alike.
+        """
+        first = scopes[0]
+        inputs = [(name, f"@{name}") for name, _ in first.inputs]
+        known: list[dict[str, list[str]]] = []
+        for scope in scopes:
+            if [name for name, _ in scope.inputs] != [name for name, _ in inputs]:
+                raise Mismatch(first.path)
+            aliases: dict[str, list[str]] = {}
+            for name, value in scope.inputs:
+                aliases.setdefault(value.id, []).append(f"@{name}")
+            known.append(aliases)
+        rows = [self.children(scope) for scope in scopes]
+        if len({len(row) for row in rows}) > 1:
+            raise Mismatch(first.path)
+        parts = []
+        for position in range(len(rows[0])):
+            column = tuple(row[position] for row in rows)
+            if all(isinstance(child, Absent) for child in column):
+                continue
+            parts.append(_part(position, column, scopes, known))
+        outputs = [
+            (name, _common([(scope.outputs[i][1],) for scope in scopes], known)[0])
+            for i, (name, _) in enumerate(first.outputs)
+        ]
+        return inputs, parts, outputs
+
+
+class _Spellings:
+    """The spelling of each node, made once."""
+
+    def __init__(self, spell: Spell, *, held: bool) -> None:
+        self._spell = spell
+        self._held = held
+        self._made: dict[str, Spelling] = {}
+
+    def __getitem__(self, node: Node[Op]) -> Spelling:
+        found = self._made.get(node.id)
+        if found is None:
+            found = self._made[node.id] = self._spell(node)
+        return found
+
+    def form(self, node: Node[Op]) -> object:
+        """The constructors in it, without their arguments."""
+        spelling = self[node]
+        inputs = [Code(f"#{i}") for i in range(len(node.inputs))]
+        if spelling.layer is None:
+            assert spelling.call is not None
+            return str(spelling.call(*inputs))
+        if self._held or spelling.call is None:
+            return _shape(spelling.layer)
+        return _shape(spelling.call(spelling.layer, *inputs))
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, Call):
+        nested = tuple((k, _shape(v)) for k, v in value.kwargs.items() if isinstance(v, Code))
+        made = isinstance(value.function, Call)
+        function = _shape(value.function) if made else value.function
+        return (function, tuple(_shape(a) for a in value.args), nested)
+    return str(value) if isinstance(value, Code) else None
+
+
+def _bare(tree: Tree) -> Tree:
+    """The marks inside a loop are its own: one text stands for many nodes."""
+    if isinstance(tree, Leaf):
+        return Leaf(tree.code, None, tree.hints)
+    if isinstance(tree, Chain):
+        return Chain(tuple(_bare(item) for item in tree.items), tree.names)
+    if isinstance(tree, Loop):
+        return Loop(tuple(_bare(item) for item in tree.items), tree.count, tree.named, None)
+    return Maybe(None if tree.tree is None else _bare(tree.tree), tree.when)
+
+
+# --- instances -----------------------------------------------------------------------------------
+
+
+def _firsts(scopes: Sequence[Scope]) -> list[Scope]:
+    return _distinct(scopes)[0]
+
+
+def _distinct(members: Sequence[Scope]) -> tuple[list[Scope], dict[str, int]]:
+    """One instance for each set of arguments and input shapes; where each member belongs."""
+    found: dict[object, int] = {}
+    distinct: list[Scope] = []
+    index: dict[str, int] = {}
+    for scope in members:
+        key = _about(scope)
+        if key not in found:
+            found[key] = len(distinct)
+            distinct.append(scope)
+        index[scope.path] = found[key]
+    return distinct, index
+
+
+def _about(scope: Scope) -> object:
+    """What the layers of an instance depend on: its arguments, and the shapes of its inputs."""
+    arguments = tuple((a.name, type(a.value), a.value) for a in scope.arguments)
+    return arguments, tuple(value.shape for _, value in scope.inputs)
+
+
+def writing(make: Callable[[frozenset[str]], ResultT]) -> ResultT:
+    """What `make` gives for the blocks whose instances cannot share a class after all.
+
+    Each such instance then gets a class of its own.
+    """
+    apart: frozenset[str] = frozenset()
+    while True:
+        try:
+            return make(apart)
+        except Mismatch as found:
+            if found.block is None or found.block in apart:
+                raise
+            apart |= {found.block}
+
+
+def relative(path: str, around: Scope) -> str:
+    """A path as seen from inside a scope."""
+    return path.removeprefix(f"{around.path}.") if around.path else path
+
+
+def _own_name(child: Child, around: Scope) -> str | None:
+    """A child's name in its scope; None for what has no level of its own."""
+    if isinstance(child, Absent):
+        return child.name
+    if isinstance(child, Node):
+        return relative(child.id, around)
+    return None if child.kind == "instances" else relative(child.path, around)
+
+
+def _digits(name: str) -> str:
+    """Positions say nothing, since absent layers shift them."""
+    return "" if name.isdigit() else name
+
+
+def _alike(a: object, b: object) -> bool:
+    return a == b or _unnamed(a) == _unnamed(b)
+
+
+def _unnamed(form: object) -> object:
+    """A form without its name: instances of a repeat are named by number."""
+    return (form[0], *form[2:]) if isinstance(form, tuple) and len(form) > 2 else form
+
+
+def _merge(a: object, b: object) -> object | None:
+    """A form that stands for both, where one has what the other lacks; else None."""
+    if a == b:
+        return a
+    if a is None or b is None:
+        return b if a is None else a
+    if not (isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b)):
+        return None
+    merged = []
+    for left, right in zip(a, b, strict=True):
+        if left is None and right is None:
+            merged.append(None)
+            continue
+        inner = _merge(left, right)
+        if inner is None:
+            return None
+        merged.append(inner)
+    return tuple(merged)
+
+
+# --- the body ------------------------------------------------------------------------------------
+
+
+def _symbols(distinct: Sequence[Scope], block: str | None) -> Symbols:
+    given: dict[str, Symbol] = {}
+    first = distinct[0]
+    if block is not None:
+        for place, (name, _) in enumerate(first.inputs):
+            title = "in_channels" if len(first.inputs) == 1 else f"{name}_channels"
+            channels = tuple(scope.inputs[place][1].shape[0] for scope in distinct)
+            given[title] = Symbol(title, channels)
+        for place, argument in enumerate(first.arguments):
+            values = tuple(scope.arguments[place].value for scope in distinct)
+            required = argument.default is REQUIRED
+            given[argument.name] = Symbol(
+                argument.name, values, required, None if required else argument.default
+            )
+    texts = dict.fromkeys(text for scope in distinct for text in _texts(scope))
+    known = set(given)
+    pool = [text for text in texts if names_of([text]) <= known] if block is not None else []
+    conditions = dict.fromkeys(text for scope in distinct for text in _conditions(scope))
+    return Symbols(len(distinct), given, pool, tuple(conditions))
+
+
+def _conditions(scope: Scope) -> Iterator[str]:
+    """Every `when:` of a block's own text."""
+    stack: list[Scope] = [scope]
+    while stack:
+        inner = stack.pop()
+        yield from (absent.when for absent in inner.absent)
+        for child in inner.children:
+            if child.when is not None:
+                yield child.when
+            if isinstance(child, Scope) and child.kind != "block":
+                stack.append(child)
+
+
+def _texts(scope: Scope) -> Iterator[str]:
+    """Every expression of a block's own text."""
+    stack: list[Child] = [*scope.children]
+    while stack:
+        child = stack.pop(0)
+        if isinstance(child, Absent):
+            continue
+        if isinstance(child, Node):
+            yield from child.expressions.values()
+            continue
+        yield from (a.expression for a in child.arguments if a.expression is not None)
+        if child.kind != "block":
+            stack = [*child.children, *stack]
+
+
+def _part(
+    position: int,
+    column: tuple[Child, ...],
+    scopes: Sequence[Scope],
+    known: list[dict[str, list[str]]],
+) -> Part:
+    key = f"#{position}"
+    reads = _common([_reads(child) for child in column], known)
+    pairs = zip(column, scopes, strict=True)
+    child, around = next((c, s) for c, s in pairs if not isinstance(c, Absent))
+    extra: list[str] = []
+    for c in column:
+        if isinstance(c, Scope):
+            extra = [name for name, _ in c.outputs[1:]]
+    name = _own_name(child, around)
+    if name is None:
+        assert isinstance(child, Scope)
+        last = child.children[-1]
+        name = relative(last.id if isinstance(last, Node) else last.path, around)
+    owner = None
+    if isinstance(child, (Node, Scope)) and child.owner is not None:
+        other = child.owner
+        owner = relative(other.id if isinstance(other, Node) else other.path, around)
+    for c, aliases in zip(column, known, strict=True):
+        for value, alias in _made_by(c, key):
+            aliases.setdefault(value.id, []).append(alias)
+    return Part(
+        name=name,
+        children=column,
+        reads=reads,
+        values=(key, *(f"{key}.{other}" for other in extra)),
+        labels=(name, *(f"{name}_{other}" for other in extra)),
+        owner=owner,
+    )
+
+
+def _reads(child: Child) -> tuple[Value, ...]:
+    if isinstance(child, Absent):
+        return (child.value,)
+    if isinstance(child, Node):
+        return child.inputs
+    return tuple(value for _, value in child.inputs)
+
+
+def _made_by(child: Child, key: str) -> Iterable[tuple[Value, str]]:
+    if isinstance(child, Absent):
+        return [(child.value, key)]
+    if isinstance(child, Node):
+        return [(child, key)]
+    (_, main), *others = child.outputs
+    return [(main, key), *((value, f"{key}.{name}") for name, value in others)]
+
+
+def _common(
+    values: Sequence[tuple[Value, ...]], known: Sequence[dict[str, list[str]]]
+) -> tuple[str, ...]:
+    """For each input the key that means the right value in every instance, the latest one."""
+    if len({len(entry) for entry in values}) > 1:
+        raise Mismatch("inputs")
+    found = []
+    for place in range(len(values[0])):
+        lists = [
+            aliases.get(entry[place].id, []) for entry, aliases in zip(values, known, strict=True)
+        ]
+        fitting = [key for key in lists[0] if all(key in others for others in lists[1:])]
+        if not fitting:
+            raise Mismatch("inputs")
+        found.append(fitting[-1])
+    return tuple(found)
+
+
+__all__ = ["Child", "Group", "Groups", "Part", "camel", "relative", "sole"]

@@ -1,0 +1,16 @@
+"""A learnt factor for each channel, in torch."""
+
+from __future__ import annotations
+
+from cnnspec.backends.base import Style
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.torch.cells.column import COLUMN
+from cnnspec.backends.writer import call
+from cnnspec.graph import Node
+from cnnspec.ops.scale import LayerScale
+
+
+@COLUMN(LayerScale)
+def layer_scale(node: Node[LayerScale], style: Style) -> Spelling:
+    """One weight for each channel."""
+    return Spelling(call("LayerScale", node.shape[0]))

@@ -1,0 +1,56 @@
+"""Parts of a value in torch: slices in a forward pass, a helper inside a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnnspec.backends.base import Style
+from cnnspec.backends.columns import Spelling
+from cnnspec.backends.torch.cells.column import COLUMN
+from cnnspec.backends.writer import Code, call, literal
+from cnnspec.graph import Node
+from cnnspec.ops.pad import Crop
+from cnnspec.ops.slicing import Range, Slice, SplitPart
+
+ALL: Range = (None, None)
+
+
+def indexed(x: str, ranges: Sequence[Range]) -> Code:
+    """`x[:, :24, 1:-1]`: a range for each axis behind the batch."""
+    return Code(f"{x}[{', '.join([':', *map(_written, ranges)])}]")
+
+
+def _written(found: Range) -> str:
+    ends = ["" if end is None else literal(end) for end in found]
+    return ":".join(ends[:2] if found[2:] in ((), (1,)) else ends)
+
+
+def sliced(ranges: Sequence[Range]) -> Spelling:
+    """A slice up to the last axis that is not kept whole."""
+    last = max((axis for axis, found in enumerate(ranges) if found != ALL), default=0)
+    kept = ranges[: last + 1]
+    return Spelling(call("Slice", *kept), lambda x: indexed(x, kept))
+
+
+@COLUMN(Slice)
+def slice_axes(node: Node[Slice], style: Style) -> Spelling:
+    """The ends as written; from 0 is from the start."""
+    ranges = node.op.ranges(node.inputs[0].shape)
+    return sliced([ALL if found is None else (found[0] or None, *found[1:]) for found in ranges])
+
+
+@COLUMN(Crop)
+def crop(node: Node[Crop], style: Style) -> Spelling:
+    """A slice that counts from both ends."""
+    sides = node.op.sides(node.inputs[0].shape)
+    return sliced([ALL, *((before or None, -after or None) for before, after in sides)])
+
+
+@COLUMN(SplitPart)
+def split_part(node: Node[SplitPart], style: Style) -> Spelling:
+    """One of equal chunks, or a slice of the channels."""
+    op = node.op
+    if op.into is None:
+        return Spelling(call=lambda x: indexed(x, [(op.start or None, op.stop)]))
+    into, index = op.into, literal(op.index)
+    return Spelling(call=lambda x: Code(f"{call(f'{x}.chunk', into, dim=1)}[{index}]"))

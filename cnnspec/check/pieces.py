@@ -1,0 +1,43 @@
+"""Elementwise work on tensors of any size, a piece that fits into the cache at a time.
+
+A whole-array expression such as `np.abs(a - b).max()` writes and reads a temporary as large as the
+tensor for every operation in it; over gigabytes of weights that is most of a check's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+PIECE = 1 << 15
+"""Elements of a piece: 256 KiB of float64."""
+
+
+def pieces(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """The same elements of arrays of one shape, in row-major order, as flat arrays.
+
+    They are views where an array is contiguous, so that pieces of a new array can be written to.
+    """
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, flat[0].size, PIECE):
+        yield tuple([array[start : start + PIECE] for array in flat])
+
+
+def magnitude(value: Array) -> float:
+    """The largest absolute value, 0 of nothing; NaN where there is one."""
+    if not value.size:
+        return 0.0
+    return max(abs(float(value.max())), abs(float(value.min())))
+
+
+def distance(a: Array, b: Array) -> float:
+    """The largest absolute difference, 0 of nothing."""
+    found = 0.0
+    for left, right in pieces(a, b):
+        found = max(found, magnitude(np.subtract(left, right, dtype=np.float64)))
+    return found

@@ -1,0 +1,83 @@
+"""How large the terms are that may cancel inside a layer without its input's perturbation showing.
+
+The terms of an elementwise derivative, such as 1 - y^2, are of the order of 1: what is lost is in
+proportion to the cotangent, not to the result. A norm over two elements gives plus and minus one,
+whatever these are: moving them moves neither its value nor its gradient, while each is computed
+from terms of ordinary size, which are rounded; and x * scale - mean * scale, as some back ends
+compute it, loses what x has in common with its mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnspec.graph import Node
+from cnnspec.ops.base import Op
+from cnnspec.ops.norm import SampleNorm
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Magnitudes of terms, in units of which roundings inside a layer are counted.
+
+    Attributes:
+        value: of the layer's value.
+        own: of the gradient of its first input.
+        weight: of the gradient of its weight.
+    """
+
+    value: Array | float
+    own: Array | float
+    weight: Array | float
+
+
+def terms(
+    node: Node[Op], given: Sequence[Array], cotangent: Array, weights: Mapping[str, Array]
+) -> Terms:
+    """What may cancel inside a layer whose bound is by perturbation.
+
+    Args:
+        node: the layer.
+        given: its inputs.
+        cotangent: of its value.
+        weights: of the network, by canonical name.
+    """
+    x = given[0]
+    if isinstance(node.op, SampleNorm):
+        return _norm(node.op, x, cotangent, weights.get(f"{node.weights_id}.weight"))
+    return Terms(
+        value=np.abs(x) if node.op.cancels else 0.0,
+        own=np.abs(cotangent) if x.shape == cotangent.shape else 0.0,
+        weight=0.0,
+    )
+
+
+def _norm(op: SampleNorm, x: Array, cotangent: Array, weight: Array | None) -> Terms:
+    shape = x.shape[1:]
+    view, over = op.sets(shape)
+    axes, owned = tuple(axis + 1 for axis in over), op.owned(shape)
+    factor: Array = np.ones(())
+    if weight is not None:
+        factor = np.abs(weight).reshape([n if i in owned else 1 for i, n in enumerate(shape)])
+    sets = x.reshape(len(x), *view)
+    largest = np.abs(cotangent * factor).reshape(sets.shape).max(axes, keepdims=True)
+    mean = sets.mean(axes, keepdims=True)
+    inverse = 1 / np.sqrt(sets.var(axes, keepdims=True) + op.eps)
+    # Before the mean is taken away: the input and its mean, in standard deviations.
+    raw = (np.abs(sets) + np.abs(mean)) * inverse
+    deviation = np.abs(sets - mean) * inverse
+    own = inverse * largest * (2 + raw.max(axes, keepdims=True) * (1 + deviation))
+    others = tuple(i for i in range(x.ndim) if i - 1 not in owned)
+    raw = raw.reshape(x.shape)
+    return Terms(
+        value=raw * factor,
+        own=own.reshape(x.shape),
+        weight=(np.abs(cotangent) * raw).sum(others),
+    )

@@ -1,0 +1,156 @@
+"""Training runs of the reference: the weights after each update, and how far they may be off."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnspec.backends.base import At
+from cnnspec.check.bounds import (
+    END_TO_END_REPLICATES,
+    END_TO_END_STEP,
+    STATISTIC_ROUNDING,
+    Bounds,
+)
+from cnnspec.check.pieces import magnitude, pieces
+from cnnspec.check.samples import seeds
+from cnnspec.check.spread import Noise, Spread
+from cnnspec.graph import Graph
+
+Array = npt.NDArray[Any]
+Batch = tuple[Mapping[str, Array], Mapping[str, Array]]
+
+UPDATE_ROUNDING = 4.0
+IN_MEMORY = 1 << 30
+"""Bytes of weights that are kept in memory; the rest goes to a temporary file."""
+
+
+class Store:
+    """Arrays as they were when they were kept, the first ones in memory, the rest in a file."""
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._file: IO[bytes] | None = None
+
+    def keep(self, value: Array) -> Array:
+        """A copy that only reads."""
+        self._used += value.nbytes
+        if self._used > IN_MEMORY and value.size:
+            try:
+                return self._written(value)
+            except OSError:  # no room there; memory may do
+                self.close()
+        return np.array(value)
+
+    def _written(self, value: Array) -> Array:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the store
+        start = self._file.seek(0, 2)
+        # Written, and not put into a map: a full disk is then an error instead of a signal.
+        self._file.write(np.ascontiguousarray(value).data.cast("B"))
+        self._file.flush()
+        return np.memmap(self._file, value.dtype, "r", start, value.shape)
+
+    def close(self) -> None:
+        """Give the file back; what is mapped stays as long as somebody has it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Trajectory:
+    """A training run: its losses, the weights after each update, and bounds of both.
+
+    Attributes:
+        losses: before each update.
+        weights: after each update.
+        diverged: the first update whose numbers no longer mean anything, None if there is none.
+    """
+
+    def __init__(
+        self,
+        reference: Any,
+        weights: Mapping[str, Array],
+        batches: Sequence[Batch],
+        *,
+        updates_per_epoch: int,
+    ) -> None:
+        self._reference = reference
+        self._start = weights
+        self._per_epoch = updates_per_epoch
+        self._store = Store()
+        self.losses: list[float] = []
+        self.weights: list[dict[str, Array]] = []
+        self.diverged: int | None = None
+        limit = math.sqrt(np.finfo(np.float64).max)
+        reference.reset()
+        for update, (inputs, targets) in enumerate(batches):
+            loss = reference.step(
+                inputs, targets, at=At(update), updates_per_epoch=updates_per_epoch
+            )
+            after = reference.weights(copy=False)
+            if not (abs(loss) < limit and all(magnitude(v) < limit for v in after.values())):
+                self.diverged = update
+                break
+            self.losses.append(loss)
+            self.weights.append({name: self._store.keep(v) for name, v in after.items()})
+        reference.reset()
+        reference.assign(weights)
+        self._batches = batches[: len(self.losses)]
+
+    def close(self) -> None:
+        """Forget the weights."""
+        self.weights = []
+        self._store.close()
+
+    def perturb(self, graph: Graph, own: Bounds, seed: int) -> None:
+        """Run it again and again with everything on the way of every update moved."""
+        step = END_TO_END_STEP
+        self._own = own
+        self._losses: list[Spread] = []
+        self._spreads: list[Spread] = []
+        for loss, found in zip(self.losses, self.weights, strict=True):
+            self._losses.append(Spread({"loss": np.asarray(loss)}, step))
+            self._spreads.append(Spread(found, step))
+        if not self._batches:
+            return
+        size = len(next(iter(self._batches[0][0].values())))
+        noise = Noise(graph, own, size, step, parameters=True)
+        for replicate in range(END_TO_END_REPLICATES):
+            runs = self._reference.perturbed_steps(
+                self._batches,
+                noise.seeded(seeds(seed, "steps", replicate)),
+                updates_per_epoch=self._per_epoch,
+            )
+            for update, (loss, found) in enumerate(runs):
+                self._losses[update].add({"loss": np.asarray(loss)})
+                self._spreads[update].add(found)
+            self._reference.assign(self._start)
+        terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
+        self._summed = STATISTIC_ROUNDING + 16 * math.sqrt(terms)
+        self._rounded = {name: np.zeros(np.shape(value)) for name, value in self._start.items()}
+
+    def loss_bound(self, update: int) -> float:
+        """Coefficient of u of the loss before an update; once for each."""
+        spread = float(self._losses[update].coefficient("loss"))
+        return spread + self._summed * abs(self.losses[update])
+
+    def bound(self, update: int, name: str) -> Array:
+        """Coefficient of u of some weights after an update; update after update, once for each."""
+        value = self.weights[update][name]
+        before = self._start[name] if update == 0 else self.weights[update - 1][name]
+        found = self._spreads[update].coefficient(name)
+        # The new weight is rounded, and so is what is added to it, a few times: with an
+        # adaptive optimizer that is of the order of the learning rate, however small both are.
+        for new, old, rounded, bound in pieces(value, before, self._rounded[name], found):
+            lost = UPDATE_ROUNDING * (np.abs(new) + np.abs(old) + np.abs(new - old))
+            np.add(rounded, lost, out=rounded)
+            np.add(bound, rounded, out=bound, casting="same_kind")
+        if name in self._own.statistics:
+            found += self._own.statistics[name]
+        return found
