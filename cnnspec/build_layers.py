@@ -16,7 +16,7 @@ from cnnspec.schema_fields import read_shape
 from cnnspec.schema_layers import SEQUENCE, cannot_leave_out, cannot_repeat
 from cnnspec.spec import Block, Layer
 from cnnspec.templates import FAULT, Template, evaluate, names_in
-from cnnspec.wires import UNKNOWN, Known, Names, Unknown, give_name, give_outputs, look_up
+from cnnspec.wires import UNKNOWN, Known, Names, Unknown, give_name, look_up
 
 Child = Node[Op] | Scope
 
@@ -55,7 +55,7 @@ class Layers(Wiring):
                 value = self._left_out(place, entry, sources, len(children), absent)
                 # The position that it would have had in a sequence is another layer's.
                 for name in entry.names if layer.name or not place.sequence else ():
-                    give_name(place.faults, place.names, layer, name, value)
+                    self._name(place, layer, name, value, None)
             elif entry.number is not None:
                 value = self._repeated(place, entry, sources, children)
             else:
@@ -75,14 +75,20 @@ class Layers(Wiring):
         self, place: Place, layer: Layer, name: str, value: Known, child: Child | None
     ) -> None:
         give_name(place.faults, place.names, layer, name, value)
-        if place.names.layers.get(name) is layer:
-            outputs: tuple[str, ...] = ()
-            if layer.block:
-                declared = self.blocks[layer.key].outputs or ()
-                outputs = tuple(entry.name for entry in declared)
-            elif isinstance(child, Scope) and child.kind == "split":
-                outputs = tuple(name for name, _ in child.outputs)
-            give_outputs(place.names, name, child, outputs)
+        if place.names.layers.get(name) is not layer:  # it is taken
+            return
+        if child is not None:
+            place.names.children[name] = child
+        outputs: dict[str, Known] = {}
+        if layer.block:
+            declared = [entry.name for entry in self.blocks[layer.key].outputs or ()]
+            outputs = dict.fromkeys(declared, value)  # also of what is left out or repeated
+            if isinstance(child, Scope) and child.kind == "block" and declared:
+                outputs = dict(child.outputs)
+        elif isinstance(child, Scope) and child.kind == "split":
+            outputs = dict(child.outputs)
+        for output, known in outputs.items():
+            place.names.values[f"{name}.{output}"] = known
 
     # --- layers that are left out, and repeated ones -------------------------------------------
 

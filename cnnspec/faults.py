@@ -75,10 +75,16 @@ class Faults:
             self.raise_any()
 
     def pass_on(self, error: SpecError, label: Label) -> None:
-        """Take over what another phase has found, with a label that says why it was looked for."""
+        """Take over what another phase has found, with a label that says why it was looked for.
+
+        Raises:
+            SpecError: there are `MOST_FAULTS` errors now.
+        """
         for diagnostic in error.diagnostics:
             secondary = (*diagnostic.secondary, label)
             self.found.append(dataclasses.replace(diagnostic, secondary=secondary))
+        if self.errors >= MOST_FAULTS:
+            self.raise_any()
 
     @property
     def errors(self) -> int:

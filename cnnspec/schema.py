@@ -23,7 +23,7 @@ from cnnspec.schema_layers import Reader
 from cnnspec.schema_nesting import report_nesting
 from cnnspec.schema_train import read_train
 from cnnspec.spec import Layer, OutputEntry, Spec, TrainSection
-from cnnspec.templates import FAULT, Known, resolve
+from cnnspec.templates import FAULT, resolve
 
 __all__ = ["Faults", "Layer", "OutputEntry", "Spec", "TrainSection", "is_library", "read_spec"]
 
@@ -91,8 +91,7 @@ def _spec(faults: Faults, given: Mapping[str, object]) -> Spec | None:
     for library in libraries:
         _library(faults.of(library))
     documents = (*libraries, faults.document)
-    constants = read_parameters(faults, documents, given)
-    known = Known(constants)
+    known = read_parameters(faults, documents, given)
     blocks = read_blocks(faults, documents, known)
     plain = {
         key: resolve(faults, value[key], (key,), known)

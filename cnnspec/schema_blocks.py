@@ -27,7 +27,7 @@ TAKEN = frozenset(("self", "x", "in_channels", "name", "training", *names.MEANT)
 
 def read_parameters(
     faults: Faults, documents: Iterable[Document], given: Mapping[str, object]
-) -> dict[str, object]:
+) -> Known:
     """The values of the top-level `parameters:`, each file's after those of what it includes.
 
     A default may depend on parameters above it.
@@ -41,6 +41,7 @@ def read_parameters(
         SetupError: a value is for no parameter, or of another type than the default.
     """
     found: dict[str, object] = {}
+    known = Known(found)
     places: dict[str, Span] = {}
     for document in documents:
         own = faults.of(document)
@@ -55,7 +56,7 @@ def read_parameters(
             if _twice(own, places, name, at, "parameter"):
                 continue
             places[name] = span
-            default = _default(own, value, at, Known(found))
+            default = _default(own, value, at, known)
             if name in given and default is not FAULT:
                 found[name] = fitted(name, given[name], default)
             elif default is REQUIRED:
@@ -70,7 +71,7 @@ def read_parameters(
             else:
                 found[name] = 1 if default is FAULT else default
     refuse_unknown(given, list(found))
-    return found
+    return known
 
 
 def read_blocks(faults: Faults, documents: Iterable[Document], known: Known) -> dict[str, Block]:

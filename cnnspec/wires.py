@@ -75,19 +75,6 @@ def give_name(faults: Faults, names: Names, layer: Layer, name: str, value: Know
         names.layers[name] = layer
 
 
-def give_outputs(
-    names: Names, name: str, child: Node[Op] | Scope | None, outputs: tuple[str, ...]
-) -> None:
-    """Let `name.output` stand for the declared outputs of a layer."""
-    if child is None or name not in names.layers:
-        return
-    names.children[name] = child
-    if isinstance(child, Scope):
-        for output, value in child.outputs:
-            if output in outputs:
-                names.values[f"{name}.{output}"] = value
-
-
 def look_up(
     faults: Faults, names: Names, name: str, path: Path, *, reader: Layer | None = None
 ) -> Known:

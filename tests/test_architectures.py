@@ -16,6 +16,9 @@ import pytest
 from cnnspec import backends
 from cnnspec.backends import program
 from cnnspec.cli import main
+from cnnspec.ops.dropout import Dropout
+from cnnspec.ops.norm import BatchNorm
+from cnnspec.ops.pool import AvgPool
 from cnnspec.summary import summarize
 from tests.networks import SPECS, graph_of
 
@@ -89,6 +92,32 @@ def test_command_prints_the_figures_of_resnet152(capsys: pytest.CaptureFixture[s
     assert found["trainable"] == 60_192_808
     assert found["running_statistics"] == 151_424
     assert found["macs"] == 11_513_626_624
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_conventions_that_no_count_shows(name: str) -> None:
+    nodes = graph_of(SPECS[name]).nodes
+    eps = 1e-5
+    if name.startswith(("googlenet", "inception", "mobilenet_v3")):
+        eps = 1e-3
+    momentum = 0.01 if name == "mobilenet_v3_small" else 0.1
+    norms = [node.op for node in nodes if isinstance(node.op, BatchNorm)]
+    assert {(op.eps, op.momentum) for op in norms} <= {(eps, momentum)}
+    dropped = {
+        "alexnet": [0.5, 0.5],
+        "vgg16": [0.5, 0.5],
+        "googlenet": [0.2, 0.7, 0.7],
+        "inception_v3": [0.5],
+        "squeezenet1_1": [0.5],
+        "mobilenet_v2": [0.2],
+        "mobilenet_v3_small": [0.2],
+    }
+    assert [n.op.p for n in nodes if isinstance(n.op, Dropout)] == dropped.get(name, [])
+    # Padding counts in the averages of Inception v3; the other averages have none.
+    for node in nodes:
+        if isinstance(node.op, AvgPool):
+            pads = node.op.pads(node.input_shapes[0])
+            assert node.op.count_include_pad == any(map(any, pads)), node.id
 
 
 def test_small_networks_are_small() -> None:

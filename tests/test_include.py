@@ -132,11 +132,12 @@ def test_what_is_outside_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(name: str) -> None:
+    def fails(name: str) -> None:  # whoever may read everything, such as root, cannot be refused
         raise cnnspec.SetupError(Diagnostic("file-unreadable", f"`{name}` cannot be read: no"))
 
     monkeypatch.setattr("cnnspec.include.read", fails)
-    files = {"net.yaml": ROOT % ("@@a.yaml", "b"), "a.yaml": LIBRARY}
+    (tmp_path / "a.yaml").write_text(LIBRARY)
+    files = {"net.yaml": "cnnspec: 1\ninput: [3]\ninclude: [@@a.yaml]\nlayers: [relu]\n"}
     assert refused(tmp_path, files, "include-unreadable").notes
 
 
@@ -176,7 +177,7 @@ def test_a_file_counts_once(tmp_path: Path) -> None:
         ("cnnspec: 1\ndefine: {b: {layers: [{relu: {repeat: $@@n}}]}}\n", "unknown-parameter"),
         ("cnnspec: 1\ndefine: {b: {layers: [{relu: {expect: @@[4]}}]}}\n", "unexpected-shape"),
         ("cnnspec: 1\ndefine: {@@relu: {layers: [relu]}}\n", "block-is-op"),
-        ("cnnspec: 1\ndefine: [@@\n", "yaml-syntax"),
+        ("cnnspec: 1\ndefine: [\n@@", "yaml-syntax"),
     ],
 )
 def test_faults_inside(tmp_path: Path, text: str, code: str) -> None:
@@ -249,7 +250,7 @@ def test_too_large_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_many_faults_in_included_files_end(tmp_path: Path) -> None:
     names = [f"a{i}.yaml" for i in range(MOST_FILES)]
-    files = {name: "cnnspec: 1\n" + "a: 1\na: 1\n" * 60 for name in names}
+    files = dict.fromkeys(names, "cnnspec: 1\n" + "a: 1\na: 1\n" * 60)
     with pytest.raises(SpecError) as caught:
         made(tmp_path, {**files, "net.yaml": ROOT % (", ".join(names), "relu")})
     assert len(caught.value.diagnostics) < 3 * MOST_FAULTS

@@ -19,23 +19,38 @@ from cnnspec.explain import explain
 from cnnspec.ops import registered
 from cnnspec.render import render
 from cnnspec.schema import read_spec
-from cnnspec.summary import render_summary, summarize
+from cnnspec.summary import summarize
+from cnnspec.summary_text import render_summary
+from cnnspec.testing.blocks import block_specs
 
 EXAMPLES = settings().max_examples  # of the profile: these examples are cheap
-TEXTS = {
-    path.stem: path.read_text()
-    for path in sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
-}
-VALUES = {name: json.loads(json.dumps(parse(text, name).value)) for name, text in TEXTS.items()}
+SPECS = Path(__file__).parent.parent / "specs"
+TEXTS = {path.stem: path.read_text() for path in sorted(SPECS.glob("*.yaml"))}
+
+
+def value_of(text: str) -> Any:
+    """A spec as plain values; what it includes stands in it, as a text has no directory."""
+    value = json.loads(json.dumps(parse(text, "spec").value))
+    for name in value.pop("include", []):
+        library = value_of((SPECS / name).read_text())
+        for key in ("parameters", "define"):
+            if key in library:
+                value[key] = {**library[key], **value.get(key, {})}
+    return value
+
+
+VALUES = {name: value_of(text) for name, text in TEXTS.items()}
 
 WORDS = [
     *(cls.key for cls in registered()),
     *"sequence name from share expect layers input output same valid full causal".split(),
     *"relu1 conv1".split(),
+    *"when repeat first last define parameters inputs outputs training_only required".split(),
+    *"$channels $stride $width $index $n $$ $( $(index+1) $(channels*4) $(1//0) $(2>1)".split(),
     *"cross_entropy adam sgd zeros he_normal half class __init__ features".split(),
 ]
 JUNK = st.one_of(
-    st.sampled_from([None, True, False, 0, -1, 1, 2, 3, 1.5, 1e308, 10**6, 2**31 - 1, 2**31]),
+    st.sampled_from([None, True, False, 0, -1, 1, 2, 3, 1.5, 1e308, 10**7, 2**31 - 1, 2**31]),
     st.sampled_from([2**63 - 1, "", "x", 'x"; import os', "größe", "x" * 100, "{key}", "a\nb"]),
     st.sampled_from(WORDS),
     st.builds(list),
@@ -125,6 +140,21 @@ def check(text: str, name: str) -> None:
 @settings(max_examples=10 * EXAMPLES)
 @given(nearly_valid())
 def test_changed_values(text: str) -> None:
+    check(text, "spec.json")
+
+
+@st.composite
+def changed_blocks(draw: st.DrawFn) -> str:
+    """A random spec with blocks, with one to three changes, as JSON."""
+    value = draw(block_specs(layers=3))
+    for _ in range(draw(st.integers(1, 3))):
+        _mutate(draw, value)
+    return json.dumps(value)
+
+
+@settings(max_examples=5 * EXAMPLES)
+@given(changed_blocks())
+def test_changed_blocks(text: str) -> None:
     check(text, "spec.json")
 
 

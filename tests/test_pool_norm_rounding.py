@@ -105,7 +105,8 @@ def test_bounds_are_far_below_a_mistake(line: str, shape: str) -> None:
 
 def _fitting(value: Array, dtype: Dtype) -> Array:
     """The nearest numbers of this precision, so that every back end reads the same."""
-    return value.astype(dtype).astype("float64")
+    found: Array = value.astype(dtype).astype("float64")
+    return found
 
 
 def _bounds(
@@ -164,8 +165,8 @@ def _norm(
     size = op.size(node.shape)
 
     def mean(values: Array) -> Array:
-        total = np.asarray(values.sum(axes, keepdims=True))
-        return total / mp.mpf(size)
+        found: Array = values.sum(axes, keepdims=True) / mp.mpf(size)
+        return found
 
     sets = x.reshape(len(x), *view)
     centred = sets - mean(sets)

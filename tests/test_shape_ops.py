@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from cnnspec.api import read
-from cnnspec.backends import Session, get
+from cnnspec.backends import Emitted, Session, Style, get
 from cnnspec.backends.base import Dtype
 from cnnspec.check import check, samples
 from cnnspec.check.margin import unsafe
@@ -23,6 +23,7 @@ from cnnspec.ops.slicing import Split, SplitPart
 from cnnspec.testing import check_op
 from tests.networks import BACKENDS, ROOT, distance, graph, layers
 from tests.spec_errors import built, check_marked, spec
+from tests.test_check import relocate
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -289,14 +290,83 @@ def test_the_gallery_agrees() -> None:
     assert report, report.specs[0].first_difference
 
 
-ALONE = ("split", "slice", "upsample", "maximum", "multiply", "pad", "reshape")
+ALONE = ("split", "slice", "upsample", "maximum", "multiply")
 
 
 @pytest.mark.parametrize("key", ALONE)
 def test_laws(key: str) -> None:
     op = lookup(key)
     assert op is not None
-    check_op(op, backends=("numpy", "torch"), examples=4)
+    check_op(op, backends=("numpy", "torch"), examples=3)
+
+
+FAULTY = """\
+cnnspec: 1
+name: faulty
+input: [4, 6, 5]
+layers:
+  - relu: {name: a}
+  - tanh: {name: b, from: input}
+  - relu: {name: c, from: b}
+  - maximum: {name: most, from: [a, c]}
+  - split: {name: parts, into: 2}
+  - upsample: {name: exact, from: parts.0, size: [4, 7], mode: nearest_exact}
+  - upsample: {name: linear, from: parts.1, scale: [1, 2], mode: bilinear}
+  - upsample: {name: cubic, from: linear, size: [4, 7], mode: bicubic, align_corners: true}
+  - subtract: {name: change, from: [exact, cubic]}
+  - pad: {name: margin, padding: [[1, 1], [0, 2]], mode: constant, value: 0.1}
+  - pad: {name: mirror, padding: 1, mode: reflect}
+  - slice: {name: some, height: [0, -2], width: [1, null, 2]}
+  - crop: {name: inner, cropping: [[1, 0], [0, 0]]}
+  - reshape: {name: flat, shape: [5, 5, 2]}
+  - permute: {name: turned, axes: [2, 0, 1]}
+  - pixel_unshuffle: {name: small, from: input, factor: 1}
+  - channel_shuffle: {name: mixed, groups: 2}
+  - pixel_shuffle: {name: large, factor: 2}
+outputs: {turned: turned, large: large}
+"""
+
+FAULTS = [
+    ("torch", "torch.where(other > x, other, x)", "torch.maximum(other, x)", "most"),
+    ("torch", "x.chunk(2, dim=1)[1]", "x.chunk(2, dim=1)[0]", "parts.1"),
+    ("torch", "if self.exact else", "if self.scale else", "exact"),
+    ("torch", 'mode="bilinear"', 'mode="bilinear", align_corners=True', "linear"),
+    ("torch", ", align_corners=True", "", "cubic"),
+    ("torch", "exact - x", "exact + x", "change"),
+    ("torch", "value=0.1", "value=0.1000000001", "margin"),
+    ("torch", 'mode="reflect"', 'mode="replicate"', "mirror"),
+    ("torch", ":-2, 1::2]", "1:-1, 1::2]", "some"),
+    ("torch", "x[:, :, 1:]", "x[:, :, :-1]", "inner"),
+    ("torch", "permute(0, 3, 1, 2)", "permute(0, 3, 2, 1)", "turned"),
+    ("torch", "channel_shuffle(x, 2)", "channel_shuffle(x, 4)", "mixed"),
+    ("torch", "F.pixel_shuffle(x, 2)", "F.pixel_shuffle(x.flip(1), 2)", "large"),
+    ("keras", "a = -0.75", "a = -0.50", "cubic"),
+    ("keras", "Channels(2, 4", "Channels(0, 2", "parts.1"),
+    ("keras", '"reflect", name', '"replicate", name', "mirror"),
+    ("keras", "layers.Permute((2, 3, 1)", "layers.Permute((1, 3, 2)", "flat"),
+]
+
+
+@pytest.mark.parametrize(("backend", "old", "new", "node"), FAULTS)
+def test_a_planted_fault_is_found_and_named(
+    monkeypatch: pytest.MonkeyPatch, backend: str, old: str, new: str, node: str
+) -> None:
+    made = get(backend)
+    emit = made.emit
+
+    def altered(graph: Graph, style: Style = Style()) -> Emitted:
+        emitted = emit(graph, style)
+        assert old in emitted.text
+        return relocate(emitted, emitted.text.replace(old, new))
+
+    monkeypatch.setattr(made, "emit", altered)
+    report = check(
+        graph(FAULTY), backends=("numpy", backend), in_process=True, dtype="float64", steps=0
+    )
+    (found,) = report.specs
+    assert found.status == "disagree"
+    assert found.first_difference is not None
+    assert found.first_difference.node == node
 
 
 # --- bad input ---------------------------------------------------------------------------------

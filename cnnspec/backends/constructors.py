@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnspec.backends.groups import Group, Groups, Part, sole
+from cnnspec.backends.groups import Group, Groups
+from cnnspec.backends.parts import Part, sole
 from cnnspec.backends.symbols import View
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
 from cnnspec.backends.unify import (
@@ -184,16 +185,16 @@ class Constructor:
         for lead, between, tail in patterns(loops, view, self.spells, name):
             if key is not None and lead:
                 lead[0] = mark(key, lead[0])
-            elif key is not None and between is not None:
-                between = (mark(key, between[0]), between[1])
-            for index, made in enumerate(lead):
-                writer.line(f"{target}.add_module({instance_name(named, index)}, {made})")
+            for index, layer in enumerate(lead):
+                writer.line(f"{target}.add_module({instance_name(named, index)}, {layer})")
             if between is not None:
-                made, span = between
+                layer, span = between
+                if key is not None and not lead:
+                    layer = mark(key, layer)
                 with writer.indented(f"for index in {span.over(len(lead))}:"):
-                    writer.line(f'{target}.add_module(f"{named}", {made})')
-            for index, made in enumerate(tail, start=len(loops[0].items) - len(tail)):
-                writer.line(f"{target}.add_module({instance_name(named, index)}, {made})")
+                    writer.line(f'{target}.add_module(f"{named}", {layer})')
+            for index, layer in enumerate(tail, start=len(loops[0].items) - len(tail)):
+                writer.line(f"{target}.add_module({instance_name(named, index)}, {layer})")
             return
         raise Mismatch(name)
 

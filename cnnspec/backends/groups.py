@@ -7,19 +7,29 @@ same constructors and wired alike share a class; others get one of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cnnspec.backends.columns import Spelling
+from cnnspec.backends.parts import (
+    Child,
+    Part,
+    Spread,
+    children,
+    common,
+    own_name,
+    part_of,
+    relative,
+    spread_named,
+)
 from cnnspec.backends.symbols import Symbol, Symbols, names_of
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
 from cnnspec.backends.unify import Mismatch
 from cnnspec.backends.writer import Call, Code, call
-from cnnspec.graph import REQUIRED, Absent, Graph, Node, Scope, Value
+from cnnspec.graph import REQUIRED, Absent, Graph, Node, Scope
 from cnnspec.ops.base import Op
 
-Child = Node[Op] | Scope | Absent
 ResultT = TypeVar("ResultT")
 
 
@@ -29,75 +39,6 @@ def camel(name: str) -> str:
 
 
 Spell = Callable[[Node[Op]], Spelling]
-
-
-Spread = Callable[[Scope, Scope], bool]
-
-
-def children(scope: Scope, spread: Spread) -> list[Child]:
-    """What a scope has in order, with what a `when:` has taken out.
-
-    Args:
-        scope: of a block, a sequence, a repeat or the network.
-        spread: (child, scope) -> whether the child's own children stand in its place.
-    """
-    found: list[Child] = []
-    absent = list(scope.absent)
-    for position, child in enumerate(scope.children):
-        while absent and absent[0].position <= position:
-            found.append(absent.pop(0))
-        if isinstance(child, Scope) and (child.kind == "split" or spread(child, scope)):
-            found.extend(children(child, spread))
-        else:
-            found.append(child)
-    return [*found, *absent]
-
-
-def spread_named(child: Scope, scope: Scope) -> bool:
-    """For classes: named instances are layers like others.
-
-    Unless the block has nothing else, when the class is a container that makes them in a loop.
-    """
-    return child.kind == "instances" and scope.kind != "sequence" and not sole(scope)
-
-
-def sole(scope: Scope) -> bool:
-    """Whether a block is nothing but one repeated layer, whose instances have names."""
-    if scope.kind != "block" or len(scope.children) != 1 or scope.absent:
-        return False
-    (child,) = scope.children
-    return isinstance(child, Scope) and child.kind == "instances"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A statement of a class: one child of the scope, in every instance.
-
-    Attributes:
-        name: of its attribute.
-        children: one for each instance; `Absent` where it is taken out.
-        reads: keys of its inputs.
-        values: keys of its values; the first is its own.
-        labels: a name for each of them.
-        owner: the name of the part whose parameters it shares.
-    """
-
-    name: str
-    children: tuple[Child, ...]
-    reads: tuple[str, ...]
-    values: tuple[str, ...]
-    labels: tuple[str, ...]
-    owner: str | None = None
-
-    @property
-    def child(self) -> Node[Op] | Scope:
-        """The first instance's, or the first that there is."""
-        return next(c for c in self.children if not isinstance(c, Absent))
-
-    @property
-    def key(self) -> str:
-        """Of its value."""
-        return self.values[0]
 
 
 @dataclass(slots=True)
@@ -185,12 +126,12 @@ class Groups:
     def _classify(self, block: str, instances: Sequence[Scope]) -> list[Group]:
         by_form: dict[object, list[Scope]] = {}
         for scope in instances:
-            form = (self._form(scope), _about(scope) if block in self.apart else ())
+            form: object = (self._form(scope), _about(scope) if block in self.apart else ())
             by_form.setdefault(form, []).append(scope)
         sets: list[tuple[object, list[Scope]]] = []
-        for form, scopes in by_form.items():
+        for own, scopes in by_form.items():
             for place, (other, members) in enumerate(sets):
-                merged = _merge(other, form)
+                merged = _merge(other, own)
                 if merged is None or block in self.apart:
                     continue
                 try:
@@ -200,7 +141,7 @@ class Groups:
                 sets[place] = (merged, [*members, *scopes])
                 break
             else:
-                sets.append((form, list(scopes)))
+                sets.append((own, list(scopes)))
         found = []
         for number, (_, members) in enumerate(sets, start=1):
             distinct, index = _distinct(members)
@@ -280,7 +221,7 @@ class Groups:
             return Leaf(self.of[child.path].construct(child), None, hints)
         if child.kind == "sequence":
             inner = self.children(child)
-            names = tuple(_own_name(entry, child) for entry in inner)
+            names = tuple(own_name(entry, child) for entry in inner)
             positional = all(name is None or name.isdigit() for name in names)
             return Chain(
                 tuple(self.tree(c, f"{key}.{i}", child) for i, c in enumerate(inner)),
@@ -366,9 +307,9 @@ class Groups:
             column = tuple(row[position] for row in rows)
             if all(isinstance(child, Absent) for child in column):
                 continue
-            parts.append(_part(position, column, scopes, known))
+            parts.append(part_of(position, column, scopes, known))
         outputs = [
-            (name, _common([(scope.outputs[i][1],) for scope in scopes], known)[0])
+            (name, common([(scope.outputs[i][1],) for scope in scopes], known)[0])
             for i, (name, _) in enumerate(first.outputs)
         ]
         return inputs, parts, outputs
@@ -462,20 +403,6 @@ def writing(make: Callable[[frozenset[str]], ResultT]) -> ResultT:
             apart |= {found.block}
 
 
-def relative(path: str, around: Scope) -> str:
-    """A path as seen from inside a scope."""
-    return path.removeprefix(f"{around.path}.") if around.path else path
-
-
-def _own_name(child: Child, around: Scope) -> str | None:
-    """A child's name in its scope; None for what has no level of its own."""
-    if isinstance(child, Absent):
-        return child.name
-    if isinstance(child, Node):
-        return relative(child.id, around)
-    return None if child.kind == "instances" else relative(child.path, around)
-
-
 def _digits(name: str) -> str:
     """Positions say nothing, since absent layers shift them."""
     return "" if name.isdigit() else name
@@ -498,7 +425,7 @@ def _merge(a: object, b: object) -> object | None:
         return b if a is None else a
     if not (isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b)):
         return None
-    merged = []
+    merged: list[object] = []
     for left, right in zip(a, b, strict=True):
         if left is None and right is None:
             merged.append(None)
@@ -562,75 +489,4 @@ def _texts(scope: Scope) -> Iterator[str]:
             stack = [*child.children, *stack]
 
 
-def _part(
-    position: int,
-    column: tuple[Child, ...],
-    scopes: Sequence[Scope],
-    known: list[dict[str, list[str]]],
-) -> Part:
-    key = f"#{position}"
-    reads = _common([_reads(child) for child in column], known)
-    pairs = zip(column, scopes, strict=True)
-    child, around = next((c, s) for c, s in pairs if not isinstance(c, Absent))
-    extra: list[str] = []
-    for c in column:
-        if isinstance(c, Scope):
-            extra = [name for name, _ in c.outputs[1:]]
-    name = _own_name(child, around)
-    if name is None:
-        assert isinstance(child, Scope)
-        last = child.children[-1]
-        name = relative(last.id if isinstance(last, Node) else last.path, around)
-    owner = None
-    if isinstance(child, (Node, Scope)) and child.owner is not None:
-        other = child.owner
-        owner = relative(other.id if isinstance(other, Node) else other.path, around)
-    for c, aliases in zip(column, known, strict=True):
-        for value, alias in _made_by(c, key):
-            aliases.setdefault(value.id, []).append(alias)
-    return Part(
-        name=name,
-        children=column,
-        reads=reads,
-        values=(key, *(f"{key}.{other}" for other in extra)),
-        labels=(name, *(f"{name}_{other}" for other in extra)),
-        owner=owner,
-    )
-
-
-def _reads(child: Child) -> tuple[Value, ...]:
-    if isinstance(child, Absent):
-        return (child.value,)
-    if isinstance(child, Node):
-        return child.inputs
-    return tuple(value for _, value in child.inputs)
-
-
-def _made_by(child: Child, key: str) -> Iterable[tuple[Value, str]]:
-    if isinstance(child, Absent):
-        return [(child.value, key)]
-    if isinstance(child, Node):
-        return [(child, key)]
-    (_, main), *others = child.outputs
-    return [(main, key), *((value, f"{key}.{name}") for name, value in others)]
-
-
-def _common(
-    values: Sequence[tuple[Value, ...]], known: Sequence[dict[str, list[str]]]
-) -> tuple[str, ...]:
-    """For each input the key that means the right value in every instance, the latest one."""
-    if len({len(entry) for entry in values}) > 1:
-        raise Mismatch("inputs")
-    found = []
-    for place in range(len(values[0])):
-        lists = [
-            aliases.get(entry[place].id, []) for entry, aliases in zip(values, known, strict=True)
-        ]
-        fitting = [key for key in lists[0] if all(key in others for others in lists[1:])]
-        if not fitting:
-            raise Mismatch("inputs")
-        found.append(fitting[-1])
-    return tuple(found)
-
-
-__all__ = ["Child", "Group", "Groups", "Part", "camel", "relative", "sole"]
+__all__ = ["Group", "Groups", "camel", "writing"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from cnnspec.backends.groups import Group, Part
+from cnnspec.backends.groups import Group
+from cnnspec.backends.parts import Part
 from cnnspec.backends.text import enclosing
 from cnnspec.graph import Graph, Node, Scope
 from cnnspec.ops.base import Op

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cnnspec.backends.base import Place, Range
-from cnnspec.backends.groups import Group, Groups, relative
+from cnnspec.backends.groups import Group, Groups
+from cnnspec.backends.parts import relative
 from cnnspec.graph import Absent, Node, Scope
 from cnnspec.ops.base import Op
 

@@ -7,12 +7,16 @@ instance's value. What no expression gives becomes an argument of its own.
 from __future__ import annotations
 
 import ast
+import copy
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cnnspec.backends.writer import Code, literal
+from cnnspec.expressions import Expression, ExpressionError
+from cnnspec.expressions import literal as tree_of
 
 INDEX = "index"
 
@@ -49,7 +53,11 @@ def same(a: object, b: object) -> bool:
 
 def evaluate(text: str, names: Mapping[str, object]) -> object:
     """The value of an expression of the spec language; LookupError for an unknown name."""
-    return _Evaluator(names).visit(ast.parse(text, mode="eval").body)
+    return _value(ast.parse(text, mode="eval").body, names)
+
+
+def _value(tree: ast.expr, names: Mapping[str, object]) -> object:
+    return Expression(tree, frozenset(), "").value(names)
 
 
 @dataclass(slots=True)
@@ -170,8 +178,8 @@ class View:
         for instance in self.instances:
             scope = {n: s.values[instance] for n, s in self.symbols.given.items()}
             try:
-                counts.append(sum(bool(_Evaluator(scope).visit(tree)) for tree in trees))
-            except (LookupError, TypeError, ArithmeticError):
+                counts.append(sum(bool(_value(tree, scope)) for tree in trees))
+            except (LookupError, ExpressionError):
                 return None
         start = numbers[0] - counts[0]
         if any(number != start + count for number, count in zip(numbers, counts, strict=True)):
@@ -239,8 +247,8 @@ class View:
             if self.index is not None:
                 scope[INDEX] = self.index[position]
             try:
-                found = _Evaluator(scope).visit(tree)
-            except (LookupError, TypeError, ArithmeticError):
+                found = _value(tree, scope)
+            except (LookupError, ExpressionError):
                 return None
             if truth:
                 if bool(found) is not value:
@@ -252,10 +260,10 @@ class View:
     def _spelled(self, tree: ast.expr) -> Code:
         """Source with parameters that never differ as literals."""
         fixed = {n: s.values[0] for n, s in self.symbols.given.items() if constant(s.values)}
-        tree = _Folder(fixed).visit(tree)
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        made = _Folder(fixed).visit(copy.deepcopy(tree))
+        used = {node.id for node in ast.walk(made) if isinstance(node, ast.Name)}
         self.symbols.used.update(used & self.symbols.given.keys())
-        return Code(_unparse(tree))
+        return Code(_unparse(made))
 
     def _affine(self, values: Sequence[object]) -> Code | None:
         """`start + step * index`, where the step is the same everywhere."""
@@ -269,7 +277,7 @@ class View:
         steps = {
             (b[1] - a[1], b[0] - a[0])
             for pairs in by_instance.values()
-            for a, b in zip(pairs, pairs[1:], strict=False)
+            for a, b in itertools.pairwise(pairs)
         }
         if len(steps) != 1:
             return None
@@ -309,57 +317,7 @@ class View:
         return all(same(a, b) for a, b in zip(symbol.values, full, strict=True))
 
 
-# --- expressions of the spec language ------------------------------------------------------------
-
-
-class _Evaluator:
-    """Evaluates what cnnspec's own reader of expressions has written."""
-
-    def __init__(self, names: Mapping[str, object]) -> None:
-        self.names = names
-
-    def visit(self, node: ast.expr) -> object:
-        """The value of a tree."""
-        match node:
-            case ast.Constant():
-                return node.value
-            case ast.Name():
-                return self.names[node.id]
-            case ast.Tuple():
-                return tuple(self.visit(entry) for entry in node.elts)
-            case ast.UnaryOp():
-                return _UNARY[type(node.op)](self.visit(node.operand))
-            case ast.BinOp():
-                return _BINARY[type(node.op)](self.visit(node.left), self.visit(node.right))
-            case ast.BoolOp():
-                return self._bool(node)
-            case ast.IfExp():
-                return self.visit(node.body if self.visit(node.test) else node.orelse)
-            case ast.Compare():
-                return self._compare(node)
-            case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](*[self.visit(a) for a in node.args])
-            case ast.Subscript():
-                return self.visit(node.value)[self.visit(node.slice)]  # type: ignore[index]  # a TypeError is an answer
-            case _:
-                raise LookupError(ast.dump(node))
-
-    def _bool(self, node: ast.BoolOp) -> object:
-        value: object = None
-        for part in node.values:
-            value = self.visit(part)
-            if bool(value) is isinstance(node.op, ast.Or):
-                return value
-        return value
-
-    def _compare(self, node: ast.Compare) -> bool:
-        left = self.visit(node.left)
-        for sign, part in zip(node.ops, node.comparators, strict=True):
-            right = self.visit(part)
-            if not _COMPARISONS[type(sign)](left, right):
-                return False
-            left = right
-        return True
+# --- source ---------------------------------------------------------------------------------------
 
 
 class _Folder(ast.NodeTransformer):
@@ -368,45 +326,22 @@ class _Folder(ast.NodeTransformer):
     def __init__(self, fixed: Mapping[str, object]) -> None:
         self.fixed = fixed
 
-    def visit(self, node: ast.AST) -> ast.AST:
+    def visit(self, node: ast.AST) -> Any:
+        """From the inside out."""
         node = self.generic_visit(node)
         if isinstance(node, ast.Name) and node.id in self.fixed:
-            return _literal(self.fixed[node.id])
-        if isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)):
-            names = any(isinstance(part, ast.Name) for part in ast.walk(node))
-            if not names:
-                return _literal(_Evaluator({}).visit(node))
+            return tree_of(self.fixed[node.id])
+        if isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)) and not (
+            any(isinstance(part, ast.Name) for part in ast.walk(node))
+        ):
+            return tree_of(_value(node, {}))
         return node
-
-
-def _literal(value: object) -> ast.expr:
-    return ast.parse(literal(value), mode="eval").body
 
 
 def _unparse(tree: ast.AST) -> str:
     """Source, with strings in double quotes as elsewhere."""
     text = ast.unparse(tree)
     return text.replace("'", '"') if '"' not in text else text
-
-
-_UNARY = {ast.USub: lambda a: -a, ast.UAdd: lambda a: +a, ast.Not: lambda a: not a}
-_BINARY = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: a / b,
-    ast.FloorDiv: lambda a, b: a // b,
-    ast.Mod: lambda a, b: a % b,
-}
-_COMPARISONS = {
-    ast.Eq: lambda a, b: a == b,
-    ast.NotEq: lambda a, b: a != b,
-    ast.Lt: lambda a, b: a < b,
-    ast.LtE: lambda a, b: a <= b,
-    ast.Gt: lambda a, b: a > b,
-    ast.GtE: lambda a, b: a >= b,
-}
-_FUNCTIONS = {"min": min, "max": max}
 
 
 def names_of(texts: Iterable[str]) -> set[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from cnnspec.backends.base import Emitted, Slot
-from cnnspec.backends.groups import Group, Groups, Part
+from cnnspec.backends.groups import Group, Groups
 from cnnspec.backends.library import Library, names_in
+from cnnspec.backends.parts import Part
 from cnnspec.backends.placing import places
 from cnnspec.backends.symbols import Symbol
 from cnnspec.backends.writer import WIDTH, Code, Writer, literal, unmarked

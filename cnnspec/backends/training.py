@@ -35,9 +35,7 @@ def total_loss(training: Training) -> Code:
     return Code("sum(s / w for s, w in losses.values())")
 
 
-def write_by_mode(
-    graph: Graph, writer: Writer, entries: Mapping[str, Code]
-) -> None:
+def write_by_mode(graph: Graph, writer: Writer, entries: Mapping[str, Code]) -> None:
     """What `loss_sum` returns, where inference has fewer outputs than training.
 
     Args:

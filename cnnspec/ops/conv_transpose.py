@@ -141,8 +141,9 @@ def _nothing_left(window: TransposedWindow, space: Shape, axis: int) -> tuple[st
     """Message and help for crops that leave nothing that a window has written."""
     full, (lo, hi) = full_size(window, space, axis), window.crops[axis]
     n, s, extent = space[axis], window.stride[axis], window.extent[axis]
+    both = f"{lo} and {hi}" if hi >= 0 else f"{lo} at the start"
     return (
-        f"padding crops {lo} + {hi} of the {full} elements along {AXIS_NAMES[len(space)][axis]} "
+        f"padding crops {both} of the {full} elements along {AXIS_NAMES[len(space)][axis]} "
         f"(input {show(space)}: ({n} - 1) * {s} + {extent} = {full})",
         f"crop at most {full - 1} of them altogether",
     )

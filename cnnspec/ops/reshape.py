@@ -79,7 +79,6 @@ class Reshape(Op):
     others leave.
     """
 
-    whole: ClassVar[bool] = True
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
 
     shape: TargetField
@@ -107,7 +106,6 @@ class Reshape(Op):
 class Permute(Op):
     """Axis i of the output is axis axes[i] of the input; axis 0 holds the channels."""
 
-    whole: ClassVar[bool] = True
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
 
     axes: Annotated[

@@ -68,12 +68,14 @@ def entries(values: Mapping[str, str]) -> str:
 
 
 def write(graph: Graph, writer: Writer) -> None:
-    """Functions that read and write canonical names and layouts."""
-    _WeightFiles(graph).write(writer)
+    """Functions that read and write canonical names and layouts; the model is written already."""
+    repeated = any("Repeated(" in line for line in writer.lines)
+    _WeightFiles(graph, "all_layers(model)" if repeated else "model.layers").write(writer)
 
 
 class _WeightFiles:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, layers: str) -> None:
+        self.layers = layers
         owned = [
             (node, param) for node in graph.nodes if node.owner is None for param in node.params
         ]
@@ -99,7 +101,7 @@ class _WeightFiles:
                 writer.line('"""Canonical name -> variable."""')
             writer.line("found = {}")
             with (
-                writer.indented("for layer in model.layers:"),
+                writer.indented(f"for layer in {self.layers}:"),
                 writer.indented("for variable in layer.weights:"),
             ):
                 self._entry(writer, found)
@@ -128,10 +130,8 @@ class _WeightFiles:
             writer.line("state = {}")
             with writer.indented(f"for name, {found} in weights_by_name(model).items():"):
                 writer.line("value = variable.numpy()")
-                if self.multiplied:
-                    with writer.indented("if axes == (-2, -1):"):
-                        writer.line("value = value.reshape(*value.shape[:-2], -1, 1)")
-                self._move(writer, "axes" if self.apart else "(-1, -2)", "(0, 1)")
+                here = "axes" if self.apart else "(-1, -2)"
+                self._move(writer, here, "(0, 1)", joined=self.multiplied)
                 if self.wide:
                     _move_channels(writer, -1, 0)
                 writer.line("state[name] = np.ascontiguousarray(value)")
@@ -156,7 +156,7 @@ class _WeightFiles:
         if "depthwise_kernel" in self.used:
             yield 'variable.name == "depthwise_kernel"'
 
-    def _move(self, writer: Writer, here: str, there: str) -> None:
+    def _move(self, writer: Writer, here: str, there: str, *, joined: bool = False) -> None:
         kernels = sorted(name for name in self.used if name.endswith("kernel"))
         if not kernels:
             return
@@ -164,6 +164,9 @@ class _WeightFiles:
         if len(kernels) > 1:
             condition = 'variable.name.endswith("kernel")'
         with writer.indented(f"if {condition}:"):
+            if joined:
+                with writer.indented("if axes == (-2, -1):"):
+                    writer.line("value = value.reshape(*value.shape[:-2], -1, 1)")
             writer.line(f"value = np.moveaxis(value, {here}, {there})")
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
 from cnnspec.backends.constructors import Constructor, empty
-from cnnspec.backends.groups import Group, Groups, Part, camel, sole, writing
+from cnnspec.backends.groups import Group, Groups, camel, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.numpy import initial, training
 from cnnspec.backends.numpy.backward import Backward
 from cnnspec.backends.numpy.cells import COLUMN
 from cnnspec.backends.numpy.defaults import default
 from cnnspec.backends.opening import opened
+from cnnspec.backends.parts import Part, sole
 from cnnspec.backends.unify import Mismatch, Spells
 from cnnspec.backends.variables import Names, Plan, plain, plan
 from cnnspec.backends.writer import Code, Writer, literal, mark

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cnnspec.backends.exceptions import by_name
 from cnnspec.backends.holders import Holder, holders
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
@@ -107,6 +108,7 @@ def write(graph: Graph, writer: Writer) -> bool:
                         else:
                             writer.line(line)
     wrote = bool(looped)
+    exceptions: list[tuple[str, str]] = []
     for node in owners:
         in_loop = done.get(type(node.op).__name__, ())
         for param in node.params:
@@ -115,8 +117,17 @@ def write(graph: Graph, writer: Writer) -> bool:
             given = any(f'"{param.name}"' in line for line in in_loop)
             # What the loop has filled, and should be the default, is filled again.
             if given or not native_default(node.op, param):
-                writer.line(str(spell(param, live(node.id))))
-                wrote = True
+                exceptions.append((node.id, str(spell(param, "layer"))))
+    named, rest = by_name(exceptions, [node.id for node in owners])
+    if named:
+        with writer.indented("for path, layer in self.layers():"):
+            for end, statements in named.items():
+                with writer.indented(f"if path.endswith({literal(end)}):"):
+                    for statement in statements:
+                        writer.line(statement)
+    for id, statement in rest:
+        writer.line(statement.replace("(layer.", f"({live(id)}.", 1))
+    wrote = wrote or bool(exceptions)
     return wrote
 
 

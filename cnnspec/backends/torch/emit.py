@@ -8,9 +8,10 @@ from pathlib import Path
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
 from cnnspec.backends.constructors import Constructor, empty
-from cnnspec.backends.groups import Group, Groups, Part, camel, sole, writing
+from cnnspec.backends.groups import Group, Groups, camel, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.opening import opened
+from cnnspec.backends.parts import Part, sole
 from cnnspec.backends.torch import initial, training
 from cnnspec.backends.torch.cells import COLUMN
 from cnnspec.backends.torch.defaults import default

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cnnspec.backends.exceptions import by_name
 from cnnspec.backends.holders import Holder, holders
-from cnnspec.backends.writer import Code, Writer, call, code
+from cnnspec.backends.writer import Code, Writer, call, code, literal
 from cnnspec.graph import Graph
 from cnnspec.ops import initializer as init
 from cnnspec.ops.activation import PRelu
@@ -125,6 +126,7 @@ def write(graph: Graph, writer: Writer) -> None:
                     members = [node for name in names for node in by_class[name]]
                     _write_lines(writer, lines, members)
                 keyword = "elif"
+    exceptions: list[tuple[str, str]] = []
     for node in owners:
         name = module_class(node)
         done = common[name] if name in written else None
@@ -142,9 +144,16 @@ def write(graph: Graph, writer: Writer) -> None:
                 continue
             if done is None and native_default(node.op, param):
                 continue
-            statement = spell(param, f"{live(node.id)}.{param.name}")
-            assert statement is not None
-            writer.line(statement)
+            exceptions.append((node.id, str(line)))
+    named, rest = by_name(exceptions, [node.id for node in owners])
+    if named:
+        with writer.indented("for name, module in self.named_modules():"):
+            for end, statements in named.items():
+                with writer.indented(f"if name.endswith({literal(end)}):"):
+                    for statement in statements:
+                        writer.line(statement)
+    for id, statement in rest:
+        writer.line(statement.replace("(module.", f"({live(id)}.", 1))
 
 
 def _common(nodes: Sequence[Holder]) -> tuple[str, ...]:

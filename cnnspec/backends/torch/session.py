@@ -440,7 +440,8 @@ class _Tapped:
         return self._tapped(self.executions.done(live, name), value)
 
     def _feed(self, name: str, index: int, *shared: Any) -> torch.Tensor:
-        *module, value = shared
+        *module, given = shared
+        value: torch.Tensor = given
         if self.feed is None:
             return value
         live = self.paths[id(module[0])] if module else ""
@@ -452,7 +453,7 @@ class _Tapped:
         # A view, because an op that hands its input on unchanged shares a tensor with the node
         # before it, and would share its gradient too.
         factor = self.perturb.get(node)
-        value = value.view_as(value) if factor is None else value * factor
+        value = value.view(value.shape) if factor is None else torch.mul(value, factor)
         self.values[node] = value
         if self.feed is not None:
             return value.detach()

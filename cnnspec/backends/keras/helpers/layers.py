@@ -99,6 +99,17 @@ def chain(x: Any, block: Any, indices: Any) -> list[keras.Model]:
     return models
 
 
+def all_layers(model: keras.Model) -> list[Any]:
+    """The layers of a model, and those of the blocks that are repeated inside a layer."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, Repeated):
+            found += [inner for block in layer.blocks for inner in all_layers(block)]
+        else:
+            found.append(layer)
+    return found
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class Repeated(layers.Layer):
     """Many blocks as one layer: Keras recurses along every layer of a functional model's path."""

@@ -1,0 +1,176 @@
+"""What a class consists of: its children in order, and the statement of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cnnspec.backends.unify import Mismatch
+from cnnspec.graph import Absent, Node, Scope, Value
+from cnnspec.ops.base import Op
+
+Child = Node[Op] | Scope | Absent
+
+Spread = Callable[[Scope, Scope], bool]
+
+
+def children(scope: Scope, spread: Spread) -> list[Child]:
+    """What a scope has in order, with what a `when:` has taken out.
+
+    Args:
+        scope: of a block, a sequence, a repeat or the network.
+        spread: (child, scope) -> whether the child's own children stand in its place.
+    """
+    found: list[Child] = []
+    absent = list(scope.absent)
+    for position, child in enumerate(scope.children):
+        while absent and absent[0].position <= position:
+            found.append(absent.pop(0))
+        if isinstance(child, Scope) and (child.kind == "split" or spread(child, scope)):
+            found.extend(children(child, spread))
+        else:
+            found.append(child)
+    return [*found, *absent]
+
+
+def spread_named(child: Scope, scope: Scope) -> bool:
+    """For classes: named instances are layers like others.
+
+    Unless the block has nothing else, when the class is a container that makes them in a loop.
+    """
+    return child.kind == "instances" and scope.kind != "sequence" and not sole(scope)
+
+
+def sole(scope: Scope) -> bool:
+    """Whether a block is nothing but one repeated layer, whose instances have names."""
+    if scope.kind != "block" or len(scope.children) != 1 or scope.absent:
+        return False
+    (child,) = scope.children
+    return isinstance(child, Scope) and child.kind == "instances"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A statement of a class: one child of the scope, in every instance.
+
+    Attributes:
+        name: of its attribute.
+        children: one for each instance; `Absent` where it is taken out.
+        reads: keys of its inputs.
+        values: keys of its values; the first is its own.
+        labels: a name for each of them.
+        owner: the name of the part whose parameters it shares.
+    """
+
+    name: str
+    children: tuple[Child, ...]
+    reads: tuple[str, ...]
+    values: tuple[str, ...]
+    labels: tuple[str, ...]
+    owner: str | None = None
+
+    @property
+    def child(self) -> Node[Op] | Scope:
+        """The first instance's, or the first that there is."""
+        return next(c for c in self.children if not isinstance(c, Absent))
+
+    @property
+    def key(self) -> str:
+        """Of its value."""
+        return self.values[0]
+
+
+def relative(path: str, around: Scope) -> str:
+    """A path as seen from inside a scope."""
+    return path.removeprefix(f"{around.path}.") if around.path else path
+
+
+def own_name(child: Child, around: Scope) -> str | None:
+    """A child's name in its scope; None for what has no level of its own."""
+    if isinstance(child, Absent):
+        return child.name
+    if isinstance(child, Node):
+        return relative(child.id, around)
+    return None if child.kind == "instances" else relative(child.path, around)
+
+
+def part_of(
+    position: int,
+    column: tuple[Child, ...],
+    scopes: Sequence[Scope],
+    known: list[dict[str, list[str]]],
+) -> Part:
+    """The statement of one child.
+
+    Args:
+        position: of the child in its scope.
+        column: the child in every instance.
+        scopes: the instances.
+        known: for each, what each value id is called so far; the child's values are added.
+
+    Raises:
+        Mismatch: no one set of inputs is right in all instances.
+    """
+    key = f"#{position}"
+    reads = common([_reads(child) for child in column], known)
+    pairs = zip(column, scopes, strict=True)
+    child, around = next((c, s) for c, s in pairs if not isinstance(c, Absent))
+    extra: list[str] = []
+    for c in column:
+        if isinstance(c, Scope):
+            extra = [name for name, _ in c.outputs[1:]]
+    name = own_name(child, around)
+    if name is None:
+        assert isinstance(child, Scope)
+        last = child.children[-1]
+        name = relative(last.id if isinstance(last, Node) else last.path, around)
+    owner = None
+    if isinstance(child, (Node, Scope)) and child.owner is not None:
+        other = child.owner
+        owner = relative(other.id if isinstance(other, Node) else other.path, around)
+    for c, aliases in zip(column, known, strict=True):
+        for value, alias in _made_by(c, key):
+            aliases.setdefault(value.id, []).append(alias)
+    return Part(
+        name=name,
+        children=column,
+        reads=reads,
+        values=(key, *(f"{key}.{other}" for other in extra)),
+        labels=(name, *(f"{name}_{other}" for other in extra)),
+        owner=owner,
+    )
+
+
+def _reads(child: Child) -> tuple[Value, ...]:
+    if isinstance(child, Absent):
+        return (child.value,)
+    if isinstance(child, Node):
+        return child.inputs
+    return tuple(value for _, value in child.inputs)
+
+
+def _made_by(child: Child, key: str) -> Iterable[tuple[Value, str]]:
+    if isinstance(child, Absent):
+        return [(child.value, key)]
+    if isinstance(child, Node):
+        return [(child, key)]
+    (_, main), *others = child.outputs
+    return [(main, key), *((value, f"{key}.{name}") for name, value in others)]
+
+
+def common(
+    values: Sequence[tuple[Value, ...]], known: Sequence[dict[str, list[str]]]
+) -> tuple[str, ...]:
+    """For each input the key that means the right value in every instance, the latest one."""
+    if len({len(entry) for entry in values}) > 1:
+        raise Mismatch("inputs")
+    found = []
+    for place in range(len(values[0])):
+        lists = [
+            aliases.get(entry[place].id, []) for entry, aliases in zip(values, known, strict=True)
+        ]
+        fitting = [key for key in lists[0] if all(key in others for others in lists[1:])]
+        if not fitting:
+            raise Mismatch("inputs")
+        found.append(fitting[-1])
+    return tuple(found)
