@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # torch, TensorFlow and NumPy are each told to use all cores; several at once would fight.
 JOBS ?= 2
 
-.PHONY: help demo test nightly lint types bench bless clean
+.PHONY: help demo test nightly lint types bench bless docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,9 @@ bench: $(READY) ## speed, each number as a ratio to a named peer
 bless: $(READY) ## rewrite the golden files, after looking at why they differ
 	$(BIN)/python -m pytest --bless
 	git diff --stat -- tests/golden tests/ui
+
+docs: $(READY) ## measure every op again, and write docs/ops.md and docs/schema.json
+	$(BIN)/python -m cnnspec.testing.docs
 
 clean: ## remove the environment, caches and outputs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks demo-out build dist

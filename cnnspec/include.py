@@ -81,7 +81,7 @@ class _Reader:
             faults.add("include-outside", path, f"{quoted(entry)} is an absolute path", help=inside)
             return
         real = os.path.realpath(name)
-        if os.path.commonpath([self.tree, real]) != self.tree:
+        if not _inside(self.tree, real):
             faults.add(
                 "include-outside",
                 path,
@@ -131,3 +131,10 @@ class _Reader:
             faults.add("include-limit", path, message)
             return None
         return document
+
+
+def _inside(tree: str, path: str) -> bool:
+    try:
+        return os.path.commonpath([tree, path]) == tree
+    except ValueError:  # another drive
+        return False

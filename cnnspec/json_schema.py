@@ -50,7 +50,7 @@ def json_schema() -> Schema:
     }
     top: Schema = {
         "cnnspec": {"const": VERSION, "description": "version of the spec language"},
-        "name": {**name, "default": "network"},
+        "name": _open({**name, "default": "network"}),
         "include": {
             "description": "files whose blocks and parameters are used, inside this directory",
             "type": "array",
@@ -128,13 +128,15 @@ def _definitions() -> Schema:
         "layer_name": {
             "allOf": [{"$ref": "#/$defs/name"}, {"not": {"enum": sorted(names.RESERVED)}}]
         },
-        "shape": {
-            "description": "channels (or features), then up to three spatial sizes",
-            "type": "array",
-            "items": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE}),
-            "minItems": 1,
-            "maxItems": 4,
-        },
+        "shape": _open(
+            {
+                "description": "channels (or features), then up to three spatial sizes",
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1, "maximum": MOST_SIZE},
+                "minItems": 1,
+                "maxItems": 4,
+            }
+        ),
         "expression": {
             "description": "a parameter, `$name`, or an expression, `$(2 * name)`",
             "type": "string",
@@ -149,9 +151,11 @@ def _definitions() -> Schema:
         "layer": _layer(),
         "block": _block(),
         "initializer": _words(INITIALIZERS.values()),
-        "loss": _words(LOSSES.values()),
-        "optimizer": _words(OPTIMIZERS.values()),
-        "schedule": _words(SCHEDULES.values()),
+        "loss": _open(_words(LOSSES.values())),
+        "optimizer": _open(_words(OPTIMIZERS.values())),
+        "schedule": _open(_words(SCHEDULES.values())),
+        **_every_layer(),
+        **_overrides(),
     }
 
 
@@ -195,8 +199,9 @@ def _block() -> Schema:
     return _closed(fields, ["layers"])
 
 
-def _layer() -> Schema:
-    every: Schema = {
+def _every_layer() -> Schema:
+    """The fields that every layer has, as definitions."""
+    fields: Schema = {
         "name": {
             "anyOf": [
                 {"$ref": "#/$defs/layer_name"},
@@ -222,15 +227,22 @@ def _layer() -> Schema:
             }
         ),
         "share": {"type": "string", "description": "the layer above whose parameters it uses"},
-        "expect": _open({"$ref": "#/$defs/shape", "description": "the shape that its output has"}),
+        "expect": {"$ref": "#/$defs/shape", "description": "the shape that its output has"},
+    }
+    return {f"layer.{name}": schema for name, schema in fields.items()}
+
+
+def _layer() -> Schema:
+    every: Schema = {
+        key.removeprefix("layer."): {"$ref": f"#/$defs/{key}"} for key in _every_layer()
     }
     sequence = _closed({"layers": {"$ref": "#/$defs/layers"}, **every}, ["layers"])
     sequence["description"] = "Layers one after the other, as one layer."
     words = {SEQUENCE: sequence}
     for cls in registered():
         key, schema = _fields(cls, every)
-        own = {name: field for name, field in schema["properties"].items() if name not in every}
-        schema["properties"] |= {word: _override(word, _closed(own, [])) for word in ENDS}
+        fields: Schema = {"$ref": f"#/$defs/override.{key}"}
+        schema["properties"] |= {word: _override(word, fields) for word in ENDS}
         words[key] = schema
     found = _over(words)
     # What is no op is a block; this is the one open place.
@@ -245,6 +257,12 @@ def _layer() -> Schema:
     bare, over = found["anyOf"]
     over["patternProperties"] = {no_op: block}
     return {"anyOf": [bare, {"type": "string", "pattern": no_op}, over]}
+
+
+def _overrides() -> Schema:
+    """The fields of each op, none of them required, as definitions."""
+    every = (_fields(cls, {}) for cls in registered())
+    return {f"override.{key}": _closed(schema["properties"], []) for key, schema in every}
 
 
 def _override(word: str, fields: Schema) -> Schema:

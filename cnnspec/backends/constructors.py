@@ -53,7 +53,7 @@ class Constructor:
             self._named_instances(writer, group, view)
             return
         for part in group.parts:
-            if part.owner is None and not self.functional(part) and not empty(part):
+            if part.owner is None and not self.functional(part):
                 self._attribute(writer, group, part, view)
 
     def _attribute(self, writer: Writer, group: Group, part: Part, view: View) -> None:
@@ -61,7 +61,7 @@ class Constructor:
             self._alone(self.groups.tree(child, f"{group.id}{part.key}", around))
             for child, around in zip(part.children, group.distinct, strict=True)
         ]
-        self._assign(writer, f"self.{part.name}", trees, view, part.name)
+        self._assign(writer, f"self.{part.name}", settled(trees), view, part.name)
 
     def _alone(self, tree: Tree) -> Tree:
         """A layer that the forward pass calls by itself, and which is marked there."""
@@ -93,15 +93,28 @@ class Constructor:
         if self._simple(trees):
             writer.line(f"{target} = {unify(trees, view, self.spells, name)}")
             return
-        chains = [tree for tree in trees if isinstance(tree, Chain)]
-        if chains[0].names is None:
+        chains = [_unrolled(tree) for tree in trees if isinstance(tree, Chain)]
+        if chains[0].names is None and not any(
+            self._holds_names(item) for chain in chains for item in chain.items
+        ):
             self._gathered(writer, target, chains, view, name)
         else:
             writer.line(f"{target} = {self.spells.sequential}()")
-            self._filled(writer, target, chains, view, name)
+            self._filled(writer, target, [_named(chain) for chain in chains], view, name)
+
+    def _holds_names(self, tree: Tree) -> bool:
+        """Whether a container inside has layers with names, which take statements to add."""
+        if isinstance(tree, Maybe):
+            return tree.tree is not None and self._holds_names(tree.tree)
+        if isinstance(tree, Chain) and tree.names is not None:
+            return not self.spells.named
+        return isinstance(tree, (Chain, Loop)) and any(self._holds_names(i) for i in tree.items)
 
     def _simple(self, trees: Sequence[Tree]) -> bool:
         """Whether one expression says it all."""
+        loops = [tree for tree in trees if isinstance(tree, Loop)]
+        if any(not self._simple([item]) for entry in loops for item in entry.items):
+            return False
         chains = [tree for tree in trees if isinstance(tree, Chain)]
         if not chains:
             return True
@@ -169,7 +182,7 @@ class Constructor:
             else:
                 inner = f"{target}[{own}]" if own.isdigit() else f"{target}.{own}"
                 writer.line(f"{target}.add_module({literal(own)}, {self.spells.sequential}())")
-                nested = [tree for tree in trees if isinstance(tree, Chain)]
+                nested = [_unrolled(tree) for tree in trees if isinstance(tree, Chain)]
                 self._filled(writer, inner, [_named(c) for c in nested], view, label)
 
     def _looped(
@@ -214,11 +227,34 @@ class Constructor:
             self._looped(writer, "self", loops, view, name)
 
 
-def empty(part: Part) -> bool:
-    """Whether nothing is left of a scope, so that its value is its input."""
-    return isinstance(part.child, Scope) and not any(
-        True for c in part.children if isinstance(c, Scope) for _ in c.nodes()
-    )
+def settled(trees: Sequence[Tree]) -> list[Tree]:
+    """The trees without the conditions that hold in all instances, or in none."""
+    if all(isinstance(tree, Maybe) and tree.tree is not None for tree in trees):
+        return settled([tree.tree for tree in trees if isinstance(tree, Maybe) and tree.tree])
+    chains = [tree for tree in trees if isinstance(tree, Chain)]
+    if len(chains) < len(trees) or len({len(chain.items) for chain in chains}) > 1:
+        return list(trees)
+    columns = []
+    for position in range(len(chains[0].items)):
+        column = [chain.items[position] for chain in chains]
+        if not all(isinstance(item, Maybe) and item.tree is None for item in column):
+            columns.append((position, settled(column)))
+    return [
+        Chain(
+            tuple(column[row] for _, column in columns),
+            None if chain.names is None else tuple(chain.names[p] for p, _ in columns),
+        )
+        for row, chain in enumerate(chains)
+    ]
+
+
+def _unrolled(chain: Chain) -> Chain:
+    """A chain whose loops hold layers with names, with each instance for itself."""
+    items: list[Tree] = []
+    for item in chain.items:
+        nested = isinstance(item, Loop) and any(isinstance(i, Chain) for i in item.items)
+        items += item.items if nested and chain.names is None and isinstance(item, Loop) else [item]
+    return Chain(tuple(items), chain.names)
 
 
 def _named(chain: Chain) -> Chain:

@@ -8,7 +8,7 @@ same constructors and wired alike share a class; others get one of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cnnspec.backends.columns import Spelling
@@ -18,7 +18,9 @@ from cnnspec.backends.parts import (
     Spread,
     children,
     common,
+    empty,
     own_name,
+    owner_of,
     part_of,
     relative,
     spread_named,
@@ -187,10 +189,10 @@ class Groups:
             return None
         if isinstance(child, Node):
             name = relative(child.id, around)
-            owner = None if child.owner is None else relative(child.owner.id, around)
+            owner = owner_of(child, around)
             return ("node", _digits(name), owner, self.spellings.form(child), child.when)
         name = _digits(child.name)
-        owner = None if child.owner is None else child.owner.name
+        owner = owner_of(child, around)
         if child.kind == "block":
             wanted = child if child.owner is None else child.owner
             return ("block", name, owner, self.of[wanted.path].id, child.when)
@@ -223,10 +225,11 @@ class Groups:
             inner = self.children(child)
             names = tuple(own_name(entry, child) for entry in inner)
             positional = all(name is None or name.isdigit() for name in names)
-            return Chain(
-                tuple(self.tree(c, f"{key}.{i}", child) for i, c in enumerate(inner)),
-                None if positional else tuple(name or "" for name in names),
-            )
+            items = [self.tree(c, f"{key}.{i}", child) for i, c in enumerate(inner)]
+            if positional:
+                return Chain(tuple(items))
+            items = [_numbered(i, c, child) for i, c in zip(items, inner, strict=True)]
+            return Chain(tuple(items), tuple(name or "" for name in names))
         loop = self._loop(child, key)
         return Chain((loop,)) if child.kind == "repeat" else loop
 
@@ -305,7 +308,7 @@ class Groups:
         parts = []
         for position in range(len(rows[0])):
             column = tuple(row[position] for row in rows)
-            if all(isinstance(child, Absent) for child in column):
+            if all(isinstance(child, Absent) or empty(child) for child in column):
                 continue
             parts.append(part_of(position, column, scopes, known))
         outputs = [
@@ -348,6 +351,17 @@ def _shape(value: object) -> object:
         function = _shape(value.function) if made else value.function
         return (function, tuple(_shape(a) for a in value.args), nested)
     return str(value) if isinstance(value, Code) else None
+
+
+def _numbered(tree: Tree, child: Child, around: Scope) -> Tree:
+    """Instances that are positions among layers with names have those as their names."""
+    if not isinstance(tree, Loop) or tree.named is not None:
+        return tree
+    assert isinstance(child, Scope)
+    first = child.children[0]
+    start = relative(first.id if isinstance(first, Node) else first.path, around)
+    named = "{index}" if start == "0" else f"{{index + {start}}}"
+    return replace(tree, named=named)
 
 
 def _bare(tree: Tree) -> Tree:

@@ -85,6 +85,23 @@ def relative(path: str, around: Scope) -> str:
     return path.removeprefix(f"{around.path}.") if around.path else path
 
 
+def empty(child: Child) -> bool:
+    """Whether nothing is left of a scope, so that its values are its inputs."""
+    return isinstance(child, Scope) and next(child.nodes(), None) is None
+
+
+def owner_of(child: Child, around: Scope) -> str | None:
+    """The name of the layer of the same scope whose parameters a child shares.
+
+    None also where the scope is shared as a whole, and its layers with it.
+    """
+    if isinstance(child, Absent) or child.owner is None:
+        return None
+    path = child.owner.id if isinstance(child.owner, Node) else child.owner.path
+    inside = not around.path or path.startswith(f"{around.path}.")
+    return relative(path, around) if inside else None
+
+
 def own_name(child: Child, around: Scope) -> str | None:
     """A child's name in its scope; None for what has no level of its own."""
     if isinstance(child, Absent):
@@ -124,10 +141,7 @@ def part_of(
         assert isinstance(child, Scope)
         last = child.children[-1]
         name = relative(last.id if isinstance(last, Node) else last.path, around)
-    owner = None
-    if isinstance(child, (Node, Scope)) and child.owner is not None:
-        other = child.owner
-        owner = relative(other.id if isinstance(other, Node) else other.path, around)
+    owner = owner_of(child, around)
     for c, aliases in zip(column, known, strict=True):
         for value, alias in _made_by(c, key):
             aliases.setdefault(value.id, []).append(alias)

@@ -81,11 +81,16 @@ def check(
     return report
 
 
-def require(options: Options) -> None:
+def require(options: Options, *, inputs: bool = False) -> None:
     """Refuse a request that compares nothing.
 
+    Args:
+        options: of the check.
+        inputs: whether inputs will be given that are not among the options yet.
+
     Raises:
-        SetupError: a back end twice, unknown or missing, too few of them, a bad source.
+        SetupError: a back end twice, unknown or missing, too few of them, a bad source, inputs of
+            another size than the reduced one.
     """
     faults = []
     for name in options.backends:
@@ -100,7 +105,7 @@ def require(options: Options) -> None:
                 help="--backends " + ",".join(DEFAULT_BACKENDS),
             )
         )
-    if options.reduce and options.inputs is not None:
+    if options.reduce and (inputs or options.inputs is not None):
         faults.append(
             Diagnostic(
                 "reduced-inputs",

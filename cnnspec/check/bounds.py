@@ -35,10 +35,16 @@ ISOLATED_STEP = 2.0**-24
 END_TO_END_STEP = 2.0**-45
 """Far above the unit roundoff of float64, far below what would flip a decision."""
 
-REPLICATES = 8
-"""Of each layer on its own."""
-END_TO_END_REPLICATES = 5
-"""Of a whole pass or training run; the root mean square over a tensor steadies them."""
+REPLICATES = (8, 5)
+"""Of each layer on its own, and of a whole pass or training run.
+
+The root mean square over a tensor steadies them.
+"""
+COSTLY = 10**9
+"""Multiply-accumulates of a batch from which on half as many have to do.
+
+Such networks have large tensors, over which the root mean square is all the steadier.
+"""
 STATISTIC_ROUNDING = 16.0
 
 
@@ -63,6 +69,13 @@ def _flat(own: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
     return {f"{node}:{i}": value for node, values in own.items() for i, value in enumerate(values)}
 
 
+def replicates(graph: Graph, batch: int) -> tuple[int, int]:
+    """How often a layer on its own, and a whole pass or run, is perturbed."""
+    macs = batch * sum(graph.macs(node) for node in graph.nodes)
+    alone, whole = REPLICATES
+    return (alone, whole) if macs < COSTLY else (-(-alone // 2), -(-whole // 2))
+
+
 def isolated(
     nodes: Sequence[Node[Op]],
     reference: Any,
@@ -73,6 +86,7 @@ def isolated(
     training: bool,
     at: At,
     seed: int,
+    replicates: int,
 ) -> Bounds:
     """Bounds of every node on its own, fed with the reference's inputs and cotangents.
 
@@ -86,6 +100,7 @@ def isolated(
         training: the mode.
         at: for random layers.
         seed: of the perturbations.
+        replicates: their number.
     """
     found = Bounds()
     uses = Counter(node.weights_id for node in nodes)
@@ -93,7 +108,9 @@ def isolated(
     known = {**inputs, **answer.values}
     common: dict[str, Any] = {"training": training, "at": at}
     _linear(found, nodes, reference, weights, inputs, answer, known, uses, batch, common)
-    _smooth(found, nodes, reference, weights, inputs, answer, known, batch, common, seed)
+    _smooth(
+        found, nodes, reference, weights, inputs, answer, known, batch, common, seed, replicates
+    )
     # In the order of the network, whichever kind they are.
     found.values = {node.id: found.values[node.id] for node in nodes}
     found.own = {node.id: found.own[node.id] for node in nodes}
@@ -165,6 +182,7 @@ def _smooth(
     batch: int,
     common: Mapping[str, Any],
     seed: int,
+    replicates: int,
 ) -> None:
     """Bounds c |y| and the deviation under perturbation, with the linear layers left out."""
     smooth = {node.id: node for node in nodes if node.op.bound == "perturbation"}
@@ -178,7 +196,7 @@ def _smooth(
     own = Spread(_flat({name: answer.own[name] for name in smooth}), step)
     parameters = Spread({n: v for n, v in answer.parameters.items() if n in owned}, step)
     moved = Spread({n: v for n, v in answer.statistics.items() if n in owned}, step)
-    for replicate in range(REPLICATES):
+    for replicate in range(replicates):
         rng = generator(seed, "isolated", replicate)
 
         def shake(value: Array, rng: np.random.Generator = rng) -> Array:
@@ -249,6 +267,7 @@ def end_to_end(
     training: bool,
     at: At,
     seed: int,
+    replicates: int,
 ) -> Bounds:
     """Bounds of the whole network, by perturbing everything on the way."""
     step = END_TO_END_STEP
@@ -263,7 +282,7 @@ def end_to_end(
     }
     batch = len(next(iter(sample.inputs.values())))
     noise = Noise(graph, own, batch, step, parameters=False)
-    for replicate in range(END_TO_END_REPLICATES):
+    for replicate in range(replicates):
         # Weights, inputs and cotangents are the same bits everywhere: only what happens on the
         # way is moved.
         other = reference.trace(

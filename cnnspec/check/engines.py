@@ -16,14 +16,11 @@ from typing import Any, Protocol
 from cnnspec.backends.base import Emitted
 from cnnspec.check.worker import Sessions, answer, receive, send, widen
 from cnnspec.diagnostics import Diagnostic, UserError
+from cnnspec.threads import ONE
 
 TIMEOUT = 600.0
 """Seconds that an engine may take for one answer."""
 
-THREAD_COUNTS = """
-OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS TF_NUM_INTEROP_THREADS TF_NUM_INTRAOP_THREADS
-"""
-THREADS = dict.fromkeys(THREAD_COUNTS.split(), "1")
 QUIET = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -79,22 +76,35 @@ class InProcess:
 
 
 class Child:
-    """An engine in a child process; commands are answered in order."""
+    """An engine in a child process; commands are answered in order.
 
-    def __init__(self, name: str, *, timeout: float = TIMEOUT) -> None:
+    Args:
+        name: of its back end.
+        timeout: seconds that it may take for one answer; None for any time.
+        module: what the process runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        timeout: float | None = TIMEOUT,
+        module: str = "cnnspec.check.worker",
+    ) -> None:
         self.name = name
         self.timeout = timeout
+        self.module = module
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"cnnspec-{name}")
         self._start()
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the engine
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "cnnspec.check.worker"],
+        self._process = subprocess.Popen(  # noqa: S603 - the module is one of ours
+            [sys.executable, "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **THREADS, **{k: os.environ.get(k, v) for k, v in QUIET.items()}},
+            env={**os.environ, **ONE, **{k: os.environ.get(k, v) for k, v in QUIET.items()}},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -119,7 +129,8 @@ class Child:
             expired.set()
             self._process.kill()
 
-        timer = threading.Timer(self.timeout, expire)
+        timer = threading.Timer(self.timeout or threading.TIMEOUT_MAX, expire)
+        timer.daemon = True
         timer.start()
         try:
             send(self._process.stdin, (command, arguments))

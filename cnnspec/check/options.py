@@ -120,9 +120,15 @@ class SpecReport:
 
 @dataclass(slots=True)
 class Report:
-    """What `check` answers; truthy only if every spec agrees."""
+    """What `check` answers; truthy only if every spec agrees.
+
+    Attributes:
+        specs: in the order they were given.
+        libraries: files of directories that only define blocks, and are not checked.
+    """
 
     specs: list[SpecReport] = field(default_factory=list)
+    libraries: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> Status:

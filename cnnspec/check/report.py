@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from cnnspec.check.compare import Comparison, Worst, severity
-from cnnspec.check.options import Difference, Report, SpecReport
+from cnnspec.check.options import Difference, Report, SpecReport, Status
 from cnnspec.diagnostics import Diagnostic, Label, Span
+from cnnspec.ops.base import show
 from cnnspec.render import render
 
+OUTCOMES: dict[Status, str] = {
+    "disagree": "disagree",
+    "engine_failed": "could not be finished as an engine failed",
+    "invalid_data": "have wrong data",
+    "invalid_spec": "are wrong",
+    "environment": "lack something",
+}
+"""What is said of several specs that do not agree."""
 QUANTITIES = ("forward", "input_gradient", "parameter_gradient", "running_statistics", "step")
 MODES = ("isolated", "end_to_end")
 
 
 def to_json(report: Report) -> str:
     """The whole report, as one JSON document."""
-    document = {"status": report.status, "specs": [_spec(spec) for spec in report.specs]}
+    document = {
+        "status": report.status,
+        "libraries": report.libraries,
+        "specs": [_spec(spec) for spec in report.specs],
+    }
     return json.dumps(document, indent=2, allow_nan=False)
 
 
@@ -28,6 +42,8 @@ def _spec(report: SpecReport) -> dict[str, Any]:
         "spec": report.spec,
         "status": report.status,
         "agree": report.agree,
+        "inputs": {name: list(shape) for name, shape in report.inputs.items()},
+        "reduced": report.reduced,
         "comparisons": [_comparison(c) for c in report.comparisons],
         "first_difference": None if found is None else _difference(found),
         "notes": report.notes,
@@ -99,9 +115,20 @@ def to_text(report: Report, *, color: bool = False, spans: dict[str, Span] | Non
 
 
 def tally(report: Report) -> str:
-    """How many specs agree."""
-    agree = sum(spec.agree for spec in report.specs)
-    return f"{agree} of {len(report.specs)} specs agree"
+    """How many specs agree, and what is wrong with how many others."""
+    counts = Counter(spec.status for spec in report.specs)
+    found = f"{counts['agree']} of {len(report.specs)} specs agree"
+    for status, words in OUTCOMES.items():
+        if counts[status]:
+            found += f", {counts[status]} {words}"
+    return found
+
+
+def to_line(report: SpecReport) -> str:
+    """The outcome of one spec of many, in one line, and what a reader has to know."""
+    sizes = ", ".join(show(shape) for shape in report.inputs.values())
+    at = f" at {sizes}" if report.reduced else ""
+    return f"{report.spec}{at}: {_verdict(report)}"
 
 
 def _text(report: SpecReport, *, color: bool, span: Span | None) -> str:

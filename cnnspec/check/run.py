@@ -287,11 +287,14 @@ class Checker:
                 raise DataError(Diagnostic("not-finite", f"the reference's `{name}` is not finite"))
         nodes = modes.nodes_of(self.graph, training)
         common["seed"] = self.seed
-        own = bounds.isolated(nodes, self.reference, self.weights, sample.inputs, answer, **common)
+        alone, whole = bounds.replicates(self.graph, len(next(iter(sample.inputs.values()))))
+        own = bounds.isolated(
+            nodes, self.reference, self.weights, sample.inputs, answer, replicates=alone, **common
+        )
         known = modes.Known(training, nodes, sample, answer, own)
         if "float64" in self.options.dtypes:
             known.whole = bounds.end_to_end(
-                self.graph, self.reference, sample, answer, own, **common
+                self.graph, self.reference, sample, answer, own, replicates=whole, **common
             )
             values = {**sample.inputs, **answer.values}
             spread = known.whole.spread

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec.backends import At
-from cnnspec.check import modes, samples
-from cnnspec.check.answers import Answers
+from cnnspec.check import bounds, modes, samples
+from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT
 from cnnspec.check.options import REFERENCE
 from cnnspec.check.trajectory import Batch, Trajectory
@@ -58,7 +58,9 @@ def steps(checker: Checker, known: modes.Known) -> None:
             f"training diverges at update {trajectory.diverged}, in the reference as well; "
             "from there on steps are not compared"
         )
-    trajectory.perturb(checker.graph, known.own, checker.seed)
+    size = len(next(iter(known.sample.inputs.values())))
+    _, replicates = bounds.replicates(checker.graph, size)
+    trajectory.perturb(checker.graph, known.own, checker.seed, replicates)
     skipped, owners = _noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
         inputs, wanted = batches[update]
@@ -68,7 +70,7 @@ def steps(checker: Checker, known: modes.Known) -> None:
         answers = Answers(checker, "float64", "weights")
         if checker.reference_stands_in:
             losses = {REFERENCE: loss, **losses}
-            answers.add(REFERENCE, {**trajectory.weights[update]})
+            answers.add(REFERENCE, dict[Part, Array](trajectory.weights[update].items()))
         answers.ask(dict.fromkeys(names, ("weights", (), {"copy": False})))
         _compare_losses(checker, losses, trajectory.loss_bound(update), update)
         for name, found in answers.each({n: v.nbytes for n, v in checker.weights.items()}):

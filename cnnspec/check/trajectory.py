@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from cnnspec.backends.base import At
 from cnnspec.check.bounds import (
-    END_TO_END_REPLICATES,
     END_TO_END_STEP,
     STATISTIC_ROUNDING,
     Bounds,
@@ -108,7 +107,7 @@ class Trajectory:
         self.weights = []
         self._store.close()
 
-    def perturb(self, graph: Graph, own: Bounds, seed: int) -> None:
+    def perturb(self, graph: Graph, own: Bounds, seed: int, replicates: int) -> None:
         """Run it again and again with everything on the way of every update moved."""
         step = END_TO_END_STEP
         self._own = own
@@ -121,7 +120,7 @@ class Trajectory:
             return
         size = len(next(iter(self._batches[0][0].values())))
         noise = Noise(graph, own, size, step, parameters=True)
-        for replicate in range(END_TO_END_REPLICATES):
+        for replicate in range(replicates):
             runs = self._reference.perturbed_steps(
                 self._batches,
                 noise.seeded(seeds(seed, "steps", replicate)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,15 @@ def compile_spec(
             help="Write nothing; exit with status 1 if the output is not what would be written.",
         ),
     ] = False,
+    map_file: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help="Also write which line of the spec each line comes from, as JSON.",
+            show_default=False,
+        ),
+    ] = None,
     parameters: ParameterOption = None,
     force: ForceOption = False,
     strict: StrictOption = False,
@@ -79,11 +89,14 @@ def compile_spec(
       cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
       cnnspec compile net.yaml -b torch -p width=128 -o net.py
       cnnspec compile net.yaml -b torch -o net.py --check     # up to date?
+      cnnspec compile net.yaml -b torch -o net.py --map net.map.json
     """
     if output is None and (check or weights is not None):
         raise typer.BadParameter(
             f"{'--check' if check else '--weights'} needs an output: -o FILE", param_hint="-o"
         )
+    if map_file is not None and output is not None and _same(map_file, output):
+        raise typer.BadParameter("the map and the source are one file", param_hint="--map")
     if check and weights is not None:
         raise typer.BadParameter("--check compares source, not weights", param_hint="--weights")
     from cnnspec import backends
@@ -93,6 +106,13 @@ def compile_spec(
     emitted = backends.get(backend).emit(
         graph, Style(random="counter" if reproducible else "framework")
     )
+    if map_file is not None and not check:
+        from cnnspec.backends.mapping import source_map
+
+        if output is not None:
+            files.refuse_existing(output, force=force)
+        text = json.dumps(source_map(emitted, graph), indent=2) + "\n"
+        files.write_text(map_file, text, force=force)
     if output is None:
         out(emitted.text.rstrip("\n"))
     elif check:
@@ -144,6 +164,10 @@ def init_weights(
 
     write_weights(output, initial_weights(graph, seed=seed), force=force)
     say(f"wrote {clean(output)}")
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _compare(text: str, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Annotated, Literal
 
@@ -14,7 +15,6 @@ from cnnspec.cli.app import (
     ParameterOption,
     SeedOption,
     SpecArgument,
-    SpecsArgument,
     command,
 )
 from cnnspec.cli.terminal import colored, out, say
@@ -24,7 +24,14 @@ Dtype = Literal["float64", "float32"]
 
 @command("check")
 def check(
-    specs: SpecsArgument,
+    specs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SPEC",
+            help="YAML or JSON files, or directories of them.",
+            show_default=False,
+        ),
+    ],
     *,
     backends: Annotated[
         str, typer.Option("--backends", metavar="NAMES", help="Separated by commas.")
@@ -68,6 +75,30 @@ def check(
             show_default=False,
         ),
     ] = None,
+    reduce: Annotated[
+        bool,
+        typer.Option(
+            "--reduce",
+            help="Run each network on the smallest inputs that keep its parameters and windows.",
+        ),
+    ] = False,
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="Let Keras compile its training step instead of running it."),
+    ] = False,
+    parameters: ParameterOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            metavar="N",
+            help="Networks that are checked at once, as far as memory goes.",
+            show_default="one for each core",
+        ),
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
     ] = False,
@@ -82,11 +113,16 @@ def check(
 
     Examples:
       cnnspec check net.yaml
+      cnnspec check specs/ --reduce
       cnnspec check specs/*.yaml --format json > report.json
       cnnspec check net.yaml --backends numpy,torch --steps 20
       cnnspec check net.yaml --source torch=my_net.py:Net
     """
+    from cnnspec import threads
+
+    threads.single()  # before NumPy is imported
     from cnnspec.check import command as run
+    from cnnspec.parameters import written
 
     names = tuple(name.strip() for name in backends.split(",") if name.strip())
     if not names:
@@ -102,6 +138,10 @@ def check(
         inputs=inputs,
         save=save,
         sources=tuple(_source(text) for text in source or ()),
+        parameters=written(parameters or ()),
+        reduce=reduce,
+        graph=graph,
+        jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
         force=force,
         out=out,

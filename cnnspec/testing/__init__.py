@@ -9,6 +9,7 @@ from cnnspec.testing import activation_strategies as activation_strategies
 from cnnspec.testing import conv_strategies as conv_strategies
 from cnnspec.testing import pool_norm_strategies as pool_norm_strategies
 from cnnspec.testing import shape_strategies as shape_strategies
+from cnnspec.testing.blocks import block_networks, block_specs
 from cnnspec.testing.gradients import check_gradients
 from cnnspec.testing.laws import check_backend, check_op
 from cnnspec.testing.mutations import nearly_valid
@@ -20,6 +21,8 @@ __all__ = [
     "OPS",
     "TRAINING",
     "Strategies",
+    "block_networks",
+    "block_specs",
     "check_backend",
     "check_gradients",
     "check_op",

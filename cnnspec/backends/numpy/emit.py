@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
-from cnnspec.backends.constructors import Constructor, empty
+from cnnspec.backends.constructors import Constructor
 from cnnspec.backends.groups import Group, Groups, camel, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.numpy import initial, training
@@ -259,7 +259,6 @@ class _File:
         marked: bool = True,
     ) -> None:
         names = Names(self.taken)
-        body = [part for part in body if not empty(part)]
         local = plan(group.inputs, body, list(values.values()), names, unread=None)
         network = group.block is None
         always = text.always(self.graph, values) if network else dict(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
 ZERO = np.zeros(())
 
 
+class NoDraws(np.random.Generator):
+    """Random numbers that are all 0, for a model whose weights will be those of another one."""
+
+    def normal(self, loc: Any = 0, scale: Any = 1, size: Any = None) -> Any:
+        """Zeros of this size."""
+        return np.zeros(size)
+
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:
+        """Zeros of this size."""
+        return np.zeros(size)
+
+
 class NumpySession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
 
@@ -59,9 +72,11 @@ class NumpySession:
         self._optimizer: Any = None
         self._tapped: _Tapped | None = None
 
-    def _make(self, module: Any) -> Any:
+    def _make(self, module: Any, seed: Any = None) -> Any:
         if self.source is None:
-            return getattr(module, self.emitted.entry)().astype(self.dtype)
+            made = getattr(module, self.emitted.entry)
+            seeded = "seed" in inspect.signature(made).parameters
+            return (made(seed) if seeded else made()).astype(self.dtype)
         path, name = self.source
         return own_entry(module, path, name or self.emitted.entry)().astype(self.dtype)
 
@@ -394,11 +409,11 @@ class NumpySession:
 class _Tapped:
     """The same text with taps: a node's pair (value, backward) passes through `_tap`."""
 
-    def __init__(self, emitted: Emitted, make: Callable[[Any], Any]) -> None:
+    def __init__(self, emitted: Emitted, make: Callable[[Any, Any], Any]) -> None:
         tree = instrument(audit(emitted.text), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
         self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
-        self.model = make(self.module)
+        self.model = make(self.module, NoDraws(np.random.PCG64(0)))
         self.executions = Executions(emitted.lines)
         self.begin(None, {}, {})
         for path, layer in self.model.layers():

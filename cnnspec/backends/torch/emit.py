@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
-from cnnspec.backends.constructors import Constructor, empty
+from cnnspec.backends.constructors import Constructor
 from cnnspec.backends.groups import Group, Groups, camel, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.opening import opened
@@ -253,9 +253,6 @@ class _File:
         auxiliary = text.auxiliary(self.graph, group, body)
         guarded = False
         for part in body:
-            if empty(part):
-                writer.line(f"{local[part.key]} = {local[part.reads[0]]}")
-                continue
             target = ", ".join(local[key] for key in part.values)
             reads = [Code(local[key]) for key in part.reads]
             if isinstance(part.child, Scope):

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cnnspec.api import read
 from cnnspec.backends import get
-from cnnspec.check import samples
+from cnnspec.initializers import initial_weights
 from cnnspec.ops.base import Op
 from cnnspec.testing.docs.cases import cases_of
 from cnnspec.testing.docs.measure import REFERENCE
-from cnnspec.api import read
 
 
 def derivatives(op: type[Op]) -> Iterator[tuple[float, float]]:
@@ -23,7 +23,7 @@ def derivatives(op: type[Op]) -> Iterator[tuple[float, float]]:
     graph = read({"cnnspec": 1, "name": "kinks", "input": shape, "layers": [layer]}).graph
     backend = get(REFERENCE)
     session = backend.open(backend.emit(graph))
-    session.assign(samples.initial_weights(graph, seed=0))
+    session.assign(initial_weights(graph, seed=0))
     for kink in op.kinks:
         found = session.gradients(
             {"input": np.full((1, *shape), kink)},

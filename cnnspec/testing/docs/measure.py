@@ -226,8 +226,16 @@ def relative(a: Array, b: Array) -> float:
 
 
 def rounded_up(value: float, dtype: Dtype) -> float:
-    """The power of ten that is not below a value; what differs at all differs by one ulp."""
+    """The power of ten for a row: not below twice a disagreement, nor below one unit of its dtype.
+
+    Twice, because the order of sums, and so the last bit, is another on another machine.
+    """
     if value == 0 or not math.isfinite(value):
         return value
     least = float(np.finfo(dtype).eps)
-    return float(f"1e{math.ceil(math.log10(max(value, least)))}")
+    return float(f"1e{math.ceil(math.log10(max(2 * value, least)))}")
+
+
+def rows(measured: Mapping[Key, float]) -> Measured:
+    """What the page has for these disagreements."""
+    return {key: rounded_up(value, key.dtype) for key, value in measured.items()}

@@ -18,7 +18,7 @@ from cnnspec.testing.docs.measure import (
     Key,
     Measured,
     expresses,
-    rounded_up,
+    network,
 )
 from cnnspec.testing.docs.spelling import spelled
 from cnnspec.testing.docs.takes import takes
@@ -29,25 +29,26 @@ HEAD = """\
 <!-- `make docs` writes this page. Do not edit it: the texts are those of the op classes. -->
 
 Every op of the language: its formula, fields, shapes, parameters and gradient, how each back end
-spells it, and how far the back ends were measured to lie apart. `x` is the input and `y` the output;
-shapes have no batch, and channels come first. Fields that every layer has (`name`, `from`, `when`,
-`repeat`, `share`, `expect`) are not repeated here.
+spells it, and how far the back ends were measured to lie apart. `x` is the input and `y` the
+output; shapes have no batch, and channels come first. The fields that every layer has (`name`,
+`from`, `when`, `repeat`, `first`, `last`, `share`, `expect`) are not repeated here.
 
 **Layouts** name the axes of a parameter as it is stored, in every back end: O filters, I channels
-of the input, C channels, D H W space (of two axes; with one it is W, with three D H W).
+of the input, C channels, D H W space (two axes are H W, one is W).
 
-**Spelling** is what `compile` writes for an input of {shape}, or the nearest that the op takes. A
-name without `nn.`, `F.`, `torch.`, `layers.` or `ops.` in front is a helper that is written into the
-file, because the framework has nothing that means the same. Options whose spelling differs in its
-arguments only are left out.
+**Spelling** is what `compile` writes for an input of {shape}, or of the rank that the op takes;
+two ways are a module and a function. A name without `nn.`, `F.`, `torch.` or `layers.` in front
+is a helper that is written into the file, because the framework has nothing that means the same.
+Options that differ from a row above in arguments only are left out, and so are layers' names.
 
-**Agreement** is the largest relative disagreement that was measured, max|a - b| / max|a| over each
-tensor, rounded up to a power of ten (what differs at all counts as at least one unit in the last
-place): of outputs and running statistics, and behind the slash of the gradients of inputs and
-parameters. Each layer works on its own, on equal inputs and cotangents, in inference and in
-training, over all numbers of spatial axes for which the row is legal. In float64 the others are held
-against the NumPy reference, in float32 all of them against the reference in float64. 0 is exact.
-The tests measure again and fail if a number is larger than its row.
+**Agreement** is the largest relative disagreement that was measured, max|a - b| / max|a| over
+each tensor, rounded up to a power of ten, after a factor of two for other machines' order of
+sums; what differs at all differs by a unit in the last place. In each cell the first number is
+that of outputs and running statistics, the second that of the gradients of inputs and parameters.
+Each layer works on its own, on equal inputs and cotangents, in inference and in training, for
+every number of spatial axes in the second column. In float64 torch and Keras are held against the
+NumPy reference, in float32 all three against the reference in float64. 0 is exact. The tests
+measure again, and fail if a number is larger than its row.
 
 """
 
@@ -58,7 +59,7 @@ def page(measured: Measured) -> str:
     """The whole page.
 
     Args:
-        measured: a number for each cell; a missing one is written as `?`.
+        measured: powers of ten, one for each number of a cell; a missing one is written as `?`.
     """
     ops = [op for op in registered() if op.__module__.startswith("cnnspec.")]
     links = " ".join(f"[`{op.key}`](#{op.key})" for op in ops)
@@ -160,15 +161,17 @@ def representative(case: Case) -> int:
 def _spelling(rows: Sequence[Case]) -> str:
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for case in rows:
-        texts = tuple(spelled(case, representative(case), name) for name in BUILT_IN)
+        graph, _ = network({"layer": case}, representative(case))
+        texts = tuple(spelled(graph.nodes[0], name) for name in BUILT_IN)
         kind = tuple(_called(text) for text in texts)
         found.setdefault(kind, (case.label, *texts))
     return _table(("spelling", *BUILT_IN), found.values())
 
 
 def _called(text: str) -> str:
-    """What a spelling calls, without its arguments and numbers."""
-    return " ".join(re.findall(r"[A-Za-z_][\w.]*(?=\()|[+*/-](?= )", text))
+    """What a spelling calls, without its arguments and its number of axes."""
+    called = " ".join(re.findall(r"[A-Za-z_][\w.]*(?=\()|[+*/-](?= )", text))
+    return re.sub(r"\d[dD]\b", "", called)
 
 
 def _agreement(rows: Sequence[Case], measured: Measured) -> str:
@@ -185,15 +188,11 @@ def _cell(case: Case, dtype: Dtype, backend: str, measured: Measured) -> str:
     if not expresses(backend, case):
         return "unsupported"
     keys = [Key(case.op.key, case.label, dtype, backend, way) for way in DIRECTIONS]
-    return " / ".join(
-        power(measured[key], dtype) if key in measured else MISSING for key in keys
-    )
+    return " / ".join(_power(measured[key]) if key in measured else MISSING for key in keys)
 
 
-def power(value: float, dtype: Dtype) -> str:
-    """A disagreement as it is written: the power of ten that is not below it."""
-    up = rounded_up(value, dtype)
-    return f"{up:.0e}".replace("e-0", "e-") if up else "0"
+def _power(value: float) -> str:
+    return f"{value:.0e}".replace("e-0", "e-") if value else "0"
 
 
 def read_measured(text: str) -> Measured:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import re
+
 from cnnspec.backends import Style
 from cnnspec.backends.columns import Unsupported
 from cnnspec.backends.writer import Code
 from cnnspec.cli.matrix import column
-from cnnspec.testing.docs.cases import Case
-from cnnspec.testing.docs.measure import network
+from cnnspec.graph import Node
+from cnnspec.ops.base import Op
+
+CALLS_IN_PLACE = "keras"
+"""Its cells spell a layer together with what goes in; those of the others, one or the other."""
+
+_NAME = re.compile(r'(, )?name="[^"]*"')
 
 
-def spelled(case: Case, rank: int, backend: str) -> str:
-    """The source that `compile` writes for one layer, as Markdown; or why there is none."""
+def spelled(node: Node[Op], backend: str) -> str:
+    """The source that `compile` writes for one node, as Markdown; or why there is none.
+
+    Names of layers, which Keras has among the arguments, are left out.
+    """
     cells = column(backend)
-    graph, _ = network({"case0": case}, rank)
-    node = graph.nodes[0]
     cell = cells.get(type(node.op))
     if isinstance(cell, Unsupported):
         return f"unsupported: {cell.reason}"
     found = cells.spell(node, Style())
-    ways = [] if found.layer is None else [str(found.layer)]
-    if found.call is not None:
-        ways.append(str(found.call(*(Code(source) for source in case.sources))))
-    return " or ".join(f"`{way}`" for way in ways)
+    layer, call = found.layer, found.call
+    inputs = [Code(value.id) for value in node.inputs]
+    if layer is None:
+        assert call is not None
+        ways = [call(*inputs)]
+    elif call is None:
+        ways = [layer]
+    elif backend == CALLS_IN_PLACE:
+        ways = [call(layer, *inputs)]
+    else:
+        ways = [layer, call(*inputs)]
+    return " or ".join(f"`{_NAME.sub('', way)}`" for way in ways)

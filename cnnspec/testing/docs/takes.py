@@ -49,5 +49,11 @@ def _list(schema: Mapping[str, Any]) -> str:
     if "prefixItems" in schema:
         return f"[{', '.join(takes(entry) for entry in schema['prefixItems'])}]"
     least, most = schema.get("minItems", 0), schema.get("maxItems")
-    count = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+    count = (
+        f"{least}"
+        if least == most
+        else f"{least} or more"
+        if most is None
+        else f"{least} to {most}"
+    )
     return f"list of {count} of ({takes(schema['items'])})"

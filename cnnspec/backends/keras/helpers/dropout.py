@@ -78,3 +78,5 @@ def set_position(model: Any, step: int, first: int = 0) -> None:
     for layer in model.layers:
         if isinstance(layer, CounterDropout):
             layer.position.state.assign([step, first])
+        for block in vars(layer).get("blocks", []):  # a layer that repeats blocks
+            set_position(block, step, first)
