@@ -11,13 +11,14 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from cnnspec import names
 from cnnspec.ops import registered
-from cnnspec.ops.initializer import INITIALIZERS, Initializer
+from cnnspec.ops.initializer import INITIALIZERS, Initializer, holds_initializer
 from cnnspec.schema import LIBRARY_LEVEL, MOST_SEED, VERSION
 from cnnspec.schema_fields import MOST_SIZE
 from cnnspec.schema_layers import SEQUENCE
@@ -319,12 +320,18 @@ def _fields(cls: type[Any], every: Schema) -> tuple[str, Schema]:
 
 def _property(cls: type[BaseModel], name: str, schema: Schema) -> Schema:
     kept = {key: value for key, value in schema.items() if key != "title"}
-    if cls.model_fields[name].annotation is Initializer:
-        kept = {"$ref": "#/$defs/initializer", "default": _spelled(cls.model_fields[name].default)}
+    info = cls.model_fields[name]
+    if holds_initializer(info.annotation):
+        kinds: list[Schema] = [{"$ref": "#/$defs/initializer"}]
+        if NoneType in get_args(info.annotation):
+            kinds.append({"type": "null"})
+        kept = {"anyOf": kinds, "default": _spelled(info.default)}
     return _open(kept)
 
 
-def _spelled(init: Initializer) -> object:
+def _spelled(init: Initializer | None) -> object:
+    if init is None:
+        return None
     fields = init.model_dump(exclude_defaults=True)
     return {init.key: fields} if fields else init.key
 

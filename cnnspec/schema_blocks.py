@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from cnnspec import names
+from cnnspec import names, plugins
 from cnnspec.diagnostics import Label, Span
 from cnnspec.document import Document, Path
 from cnnspec.expressions import WORDS
@@ -127,7 +127,7 @@ def _twice(faults: Faults, places: Mapping[str, Span], name: str, at: Path, what
 def _block_name(faults: Faults, name: str, at: Path) -> None:
     read_name(faults, name, at, key=True, attribute=False)
     op = lookup(name)
-    if name == SEQUENCE or (op is not None and op.__module__.startswith("cnnspec.ops.")):
+    if name == SEQUENCE or (op is not None and plugins.built_in(op)):
         faults.add(
             "block-is-op",
             at,
@@ -135,7 +135,7 @@ def _block_name(faults: Faults, name: str, at: Path) -> None:
             help="give the block another name",
             key=True,
         )
-    elif op is not None:
+    elif op is not None or name in plugins.names(plugins.OPS):
         faults.add(
             "block-hides-op",
             at,

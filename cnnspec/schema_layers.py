@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnspec import graph
-from cnnspec.diagnostics import did_you_mean
+from cnnspec import graph, plugins
+from cnnspec.diagnostics import Label, did_you_mean
 from cnnspec.document import Path
 from cnnspec.faults import Faults, quoted, shown
 from cnnspec.graph import REQUIRED
-from cnnspec.ops import lookup, registered
+from cnnspec.ops import registered
 from cnnspec.ops.base import Op, Shape
 from cnnspec.schema_fields import (
     later,
@@ -97,9 +97,12 @@ class Reader:
             )
             return None
         block = self.blocks.get(key)
-        cls = lookup(key) if block is None else None
+        cls = None
+        if block is None and key != SEQUENCE:
+            cls = plugins.op(key, Label(faults.document.key_span((*path, key))))
         if cls is None and block is None and key != SEQUENCE:
             every = [*(known.key for known in registered()), SEQUENCE, *self.blocks]
+            every += plugins.names(plugins.OPS)
             faults.add(
                 "unknown-op",
                 (*path, key),

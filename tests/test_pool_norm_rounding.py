@@ -16,7 +16,7 @@ import pytest
 from cnnspec.backends import At, get
 from cnnspec.backends.base import Dtype
 from cnnspec.check import samples
-from cnnspec.check.bounds import UNIT, isolated
+from cnnspec.check.bounds import UNIT, isolated, replicates
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.norm import LocalResponseNorm, Normalize, SampleNorm
 from cnnspec.ops.pool import LpPool
@@ -123,7 +123,15 @@ def _bounds(
     own = reference.trace(inputs, feed={node.id: (inputs["input"],)}, cotangents=cotangents)
     answer.own = own.own
     found = isolated(
-        network.nodes, reference, weights, inputs, answer, training=False, at=At(), seed=0
+        network.nodes,
+        reference,
+        weights,
+        inputs,
+        answer,
+        replicates=replicates(network, 3)[0],
+        training=False,
+        at=At(),
+        seed=0,
     )
     return {"value": found.values[node.id], "own": found.own[node.id][0], **found.parameters}
 

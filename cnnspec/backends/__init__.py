@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
+from cnnspec import plugins
 from cnnspec.backends.base import At, Backend, Emitted, Session, Style, Trace
 from cnnspec.diagnostics import Diagnostic, SetupError, did_you_mean
 
@@ -12,40 +14,49 @@ BUILT_IN = {
     "torch": "cnnspec.backends.torch:BACKEND",
     "keras": "cnnspec.backends.keras:BACKEND",
 }
-GROUP = "cnnspec.backends"
+PARTS = ("name", "imports", "column", "emit", "open")
+"""What `get` asks of a plug-in's back end, before anybody relies on it."""
 
 
 def get(name: str) -> Backend:
     """The back end of this name.
 
     Raises:
-        SetupError: there is none of this name.
+        SetupError: there is none of this name, or several, or a plug-in's cannot be imported.
     """
-    place = BUILT_IN.get(name) or _plugins().get(name)
-    if place is None:
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        backend: Backend = getattr(import_module(module), attribute)
+        return backend
+    entry = plugins.find(plugins.BACKENDS, name)
+    if entry is None:
         raise SetupError(
             Diagnostic(
                 "unknown-backend",
                 f"there is no backend `{name}`",
-                help=did_you_mean(name, [*BUILT_IN, *_plugins()]),
+                help=did_you_mean(name, [*BUILT_IN, *plugins.names(plugins.BACKENDS)]),
             )
         )
-    module, _, attribute = place.partition(":")
-    backend: Backend = getattr(import_module(module), attribute)
-    return backend
+    found: Any = plugins.load(entry)
+    missing = [part for part in PARTS if not hasattr(found, part)]
+    if missing:
+        raise plugins.failed(entry, f"it has no `{missing[0]}`")
+    if found.name != name:
+        raise plugins.failed(entry, f"it calls itself `{found.name}`")
+    plugin: Backend = found
+    return plugin
 
 
-def _plugins() -> dict[str, str]:
-    """Back ends of installed packages; scanned only for a name that is not built in."""
-    from importlib.metadata import entry_points
+def names() -> list[str]:
+    """The names of all back ends, the built-in ones first.
 
-    found: dict[str, str] = {}
-    for entry in entry_points(group=GROUP):
-        owner = found.get(entry.name) or BUILT_IN.get(entry.name)
-        if owner is not None and owner != entry.value:
-            raise ValueError(f"backend {entry.name!r} is defined by {owner} and {entry.value}")
-        found[entry.name] = entry.value
-    return found
+    Raises:
+        SetupError: two packages have one of the same name.
+    """
+    others = plugins.names(plugins.BACKENDS)
+    for name in others:
+        plugins.find(plugins.BACKENDS, name, ours=name in BUILT_IN)
+    return [*BUILT_IN, *others]
 
 
-__all__ = ["BUILT_IN", "At", "Backend", "Emitted", "Session", "Style", "Trace", "get"]
+__all__ = ["BUILT_IN", "At", "Backend", "Emitted", "Session", "Style", "Trace", "get", "names"]

@@ -16,6 +16,8 @@ from cnnspec.ops.base import Shape
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from cnnspec.backends.columns import Column
+
     Array = npt.NDArray[Any]
 
 Dtype = Literal["float64", "float32"]
@@ -297,9 +299,17 @@ class Session(Protocol):
 
 
 class Backend(Protocol):
-    """One framework: emits text without importing it, and opens text with it."""
+    """One framework: emits text without importing it, and opens text with it.
+
+    Attributes:
+        name: as in `--backend`.
+        imports: every module that its files may import; nothing else passes the audit.
+        column: its cells.
+    """
 
     name: str
+    imports: frozenset[str]
+    column: Column
 
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network; SpecError where an op has no spelling here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnspec.backends.groups import Group, Groups
 from cnnspec.backends.parts import Part, sole
@@ -61,7 +61,8 @@ class Constructor:
             self._alone(self.groups.tree(child, f"{group.id}{part.key}", around))
             for child, around in zip(part.children, group.distinct, strict=True)
         ]
-        self._assign(writer, f"self.{part.name}", settled(trees), view, part.name)
+        key = f"{group.id}{part.key}"
+        self._assign(writer, f"self.{part.name}", settled(trees), view, part.name, key)
 
     def _alone(self, tree: Tree) -> Tree:
         """A layer that the forward pass calls by itself, and which is marked there."""
@@ -74,7 +75,13 @@ class Constructor:
         return Leaf(code, None, tree.hints)
 
     def _assign(
-        self, writer: Writer, target: str, trees: Sequence[Tree], view: View, name: str
+        self,
+        writer: Writer,
+        target: str,
+        trees: Sequence[Tree],
+        view: View,
+        name: str,
+        key: str,
     ) -> None:
         if any(isinstance(tree, Maybe) for tree in trees):
             there, condition = present(trees, view, name)
@@ -86,21 +93,21 @@ class Constructor:
                     writer.line(made)
                     return
             with writer.indented(f"if {condition}:"):
-                self._assign(writer, target, some, inner, name)
+                self._assign(writer, target, some, inner, name, key)
             with writer.indented("else:"):
                 writer.line(f"{target} = {self.spells.identity}")
             return
         if self._simple(trees):
             writer.line(f"{target} = {unify(trees, view, self.spells, name)}")
             return
-        chains = [_unrolled(tree) for tree in trees if isinstance(tree, Chain)]
+        chains = [tree for tree in trees if isinstance(tree, Chain)]
         if chains[0].names is None and not any(
             self._holds_names(item) for chain in chains for item in chain.items
         ):
             self._gathered(writer, target, chains, view, name)
         else:
-            writer.line(f"{target} = {self.spells.sequential}()")
-            self._filled(writer, target, [_named(chain) for chain in chains], view, name)
+            writer.line(f"{target} = {mark(key, f'{self.spells.sequential}()')}")
+            self._filled(writer, target, [_named(_unrolled(c)) for c in chains], view, name)
 
     def _holds_names(self, tree: Tree) -> bool:
         """Whether a container inside has layers with names, which take statements to add."""
@@ -231,18 +238,23 @@ def settled(trees: Sequence[Tree]) -> list[Tree]:
     """The trees without the conditions that hold in all instances, or in none."""
     if all(isinstance(tree, Maybe) and tree.tree is not None for tree in trees):
         return settled([tree.tree for tree in trees if isinstance(tree, Maybe) and tree.tree])
+    loops = [tree for tree in trees if isinstance(tree, Loop)]
+    if len(loops) == len(trees) and len({len(entry.items) for entry in loops}) == 1:
+        columns = [settled([entry.items[k] for entry in loops]) for k in range(len(loops[0].items))]
+        rows = zip(*columns, strict=True)
+        return [replace(entry, items=row) for entry, row in zip(loops, rows, strict=True)]
     chains = [tree for tree in trees if isinstance(tree, Chain)]
     if len(chains) < len(trees) or len({len(chain.items) for chain in chains}) > 1:
         return list(trees)
-    columns = []
+    kept = []
     for position in range(len(chains[0].items)):
         column = [chain.items[position] for chain in chains]
         if not all(isinstance(item, Maybe) and item.tree is None for item in column):
-            columns.append((position, settled(column)))
+            kept.append((position, settled(column)))
     return [
         Chain(
-            tuple(column[row] for _, column in columns),
-            None if chain.names is None else tuple(chain.names[p] for p, _ in columns),
+            tuple(column[row] for _, column in kept),
+            None if chain.names is None else tuple(chain.names[p] for p, _ in kept),
         )
         for row, chain in enumerate(chains)
     ]

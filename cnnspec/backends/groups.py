@@ -235,8 +235,7 @@ class Groups:
 
     def _loop(self, scope: Scope, key: str) -> Loop:
         items = tuple(_bare(self.tree(c, f"{key}.*", scope)) for c in self.children(scope))
-        held = any(isinstance(c, Node) for c in scope.children)
-        return Loop(items, scope.arguments[0].expression, scope.named, key if held else None)
+        return Loop(items, scope.arguments[0].expression, scope.named, key)
 
     # --- scopes --------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import ast
 import itertools
 import linecache
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -59,8 +59,12 @@ class AuditError(Exception):
     """Emitted text does what emitted text never does; always a bug of ours, or of a plug-in."""
 
 
-def audit(text: str) -> ast.Module:
+def audit(text: str, imports: Collection[str] = ALLOWED_IMPORTS) -> ast.Module:
     """Parse emitted text and refuse what no emitter writes.
+
+    Args:
+        text: the file.
+        imports: the modules that it may import; those of its back end.
 
     Raises:
         AuditError: an import that is not on the list, a dunder, or a way to run other code.
@@ -68,7 +72,7 @@ def audit(text: str) -> ast.Module:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            _audit_import(node)
+            _audit_import(node, imports)
         if isinstance(node, ast.Attribute) and _dunder(node.attr) and node.attr != "__init__":
             raise AuditError(f"line {node.lineno}: attribute {node.attr}")
         if isinstance(node, ast.Name):
@@ -85,7 +89,7 @@ def audit(text: str) -> ast.Module:
     return tree
 
 
-def _audit_import(node: ast.Import | ast.ImportFrom) -> None:
+def _audit_import(node: ast.Import | ast.ImportFrom, imports: Collection[str]) -> None:
     if isinstance(node, ast.Import):
         modules = [alias.name for alias in node.names]
     else:
@@ -93,7 +97,7 @@ def _audit_import(node: ast.Import | ast.ImportFrom) -> None:
         if node.level:
             raise AuditError(f"line {node.lineno}: relative import")
     for module in modules:
-        if module not in ALLOWED_IMPORTS:
+        if module not in imports:
             raise AuditError(f"line {node.lineno}: import of {module}")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Literal
 
-from cnnspec.backends import BUILT_IN
-from cnnspec.backends.columns import Column, Unsupported
+from cnnspec import plugins
+from cnnspec.backends import get, names
+from cnnspec.backends.columns import Unsupported
 from cnnspec.ops import registered
 
 Matrix = Mapping[str, Mapping[str, str | None]]
@@ -16,19 +16,17 @@ Matrix = Mapping[str, Mapping[str, str | None]]
 
 
 def matrix() -> Matrix:
-    """Every op against every built-in back end."""
-    columns = {name: column(name) for name in BUILT_IN}
+    """Every op against every back end, those of plug-ins as well.
+
+    Raises:
+        SetupError: a plug-in cannot be imported, or clashes with another.
+    """
+    plugins.all_ops()
+    columns = {name: get(name).column for name in names()}
     return {
         op.key: {name: _reason(columns[name].get(op.part or op)) for name in columns}
         for op in registered()
     }
-
-
-def column(backend: str) -> Column:
-    """The cells of a built-in back end."""
-    found = import_module(f"cnnspec.backends.{backend}.emit").COLUMN
-    assert isinstance(found, Column)
-    return found
 
 
 def render_matrix(entries: Matrix, form: Literal["table", "json", "markdown"]) -> str:

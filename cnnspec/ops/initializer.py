@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -253,6 +253,11 @@ def _schema() -> dict[str, Any]:
 
 Init = Annotated[Initializer, PlainValidator(read_initializer), WithJsonSchema(_schema())]
 """A field that holds an initializer."""
+
+
+def holds_initializer(annotation: object) -> bool:
+    """Whether a field of this type is an `Init`, or one that may be null."""
+    return annotation is Initializer or any(map(holds_initializer, get_args(annotation)))
 
 
 def parts(init: Initializer) -> Iterator[tuple[str, object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,19 +132,23 @@ def _check_text(backend: Backend, text: str) -> None:
         assert emitted == backend.emit(graph, style), "two emissions differ"
         assert set(emitted.slots) == set(graph.params()), "a slot for each parameter"
         assert set(emitted.lines) == {node.id for node in graph.nodes}, "a place for each node"
-        check_taps(emitted)
+        check_taps(emitted, backend.imports)
 
 
-def check_taps(emitted: Emitted) -> None:
+def check_taps(emitted: Emitted, imports: Collection[str]) -> None:
     """The audit passes, and a tapped tree with its taps removed is the tree of the text.
+
+    Args:
+        emitted: by a back end.
+        imports: the modules that its files may import.
 
     Raises:
         AssertionError: it is not.
         AuditError: the text does what emitted text never does.
     """
-    tree = audit(emitted.text)
+    tree = audit(emitted.text, imports)
     plain = ast.dump(tree)
-    tapped = instrument(audit(emitted.text), emitted.lines)
+    tapped = instrument(audit(emitted.text, imports), emitted.lines)
     assert ast.dump(remove_taps(tapped)) == plain, "taps change the text"
 
 

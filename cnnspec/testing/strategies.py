@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, get_args
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from cnnspec import training
+from cnnspec import plugins, training
 from cnnspec.ops import activation, conv, dense, dropout, merge, norm, pool, rbf, reshape
 from cnnspec.ops import initializer as init
 from cnnspec.ops.base import Op, Shape, spatial
@@ -59,6 +59,8 @@ class Strategies(Generic[ModelT]):
         return register
 
     def __contains__(self, cls: type[ModelT]) -> bool:
+        if cls not in self._drawers:
+            plugins.load_all(plugins.STRATEGIES)
         return cls in self._drawers
 
     def __iter__(self) -> Iterator[type[ModelT]]:
@@ -70,7 +72,7 @@ class Strategies(Generic[ModelT]):
         Raises:
             LookupError: the class has no strategy.
         """
-        if cls not in self._drawers:
+        if cls not in self:
             raise LookupError(f"{self.what} {cls.__name__} has no strategy")
         return self._drawers[cls](draw, *about)
 

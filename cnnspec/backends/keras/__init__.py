@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from cnnspec.backends.base import Dtype, Emitted, Session, Style
-from cnnspec.backends.keras.emit import emit
+from cnnspec.backends.keras.emit import COLUMN, emit
 from cnnspec.graph import Graph
+
+IMPORTS = frozenset({"hashlib", "keras", "math", "numpy", "safetensors.numpy"})
+"""All that an emitted file may import."""
 
 
 class KerasBackend:
     """Keras on TensorFlow; imported when a session is opened, not before."""
 
     name = "keras"
+    imports = IMPORTS
+    column = COLUMN
 
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as a functional model."""

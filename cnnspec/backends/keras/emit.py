@@ -63,10 +63,10 @@ FUNCTIONS = (
 )  # fmt: skip
 
 
-def library(package: str) -> Library:
-    """The helper modules, as text, registered under the name of the network."""
+def library(package: str, more: Iterable[Path] = ()) -> Library:
+    """The helper modules, as text, registered under the name of the network; plug-ins' as well."""
     folder = Path(__file__).parent / "helpers"
-    read = Library.read(*(folder / f"{name}.py" for name in HELPERS))
+    read = Library.read(*(folder / f"{name}.py" for name in HELPERS), *more)
     named = Definition("PACKAGE", f"PACKAGE = {literal(package)}", frozenset())
     return Library([named, *read.closure(read.names)])
 
@@ -82,7 +82,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
 
 
 def _emit(graph: Graph, style: Style, apart: frozenset[str]) -> Emitted:
-    helpers = library(graph.name)
+    helpers = library(graph.name, COLUMN.helpers(graph))
     shared = _shared(graph)
     groups = Groups(
         graph,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnspec.backends.holders import Holder
+from cnnspec.backends.keras.cells.column import COLUMN
 from cnnspec.backends.precision import is_float32
 from cnnspec.backends.writer import Code, call, literal
 from cnnspec.graph import Node
@@ -34,6 +35,9 @@ def options(
 
 def default(op: Op, param: Param) -> init.Initializer | None:
     """What the layer starts this parameter with when it is not told; None for what no spec has."""
+    starts = COLUMN.starts(type(op))
+    if starts is not None:
+        return starts.get(param.name)
     if param.name == "bias":
         return init.Zeros()
     if _depthwise(op, param):

@@ -98,7 +98,7 @@ class KerasSession:
         self.eager = eager
         self.source = source
         if source is None:
-            audit(emitted.text)
+            audit(emitted.text, IMPORTS)
             self.program = Program(emitted.text, f"{emitted.entry} keras")
         else:
             self.program = own_program(source[0], f"{emitted.entry} keras")
@@ -475,7 +475,7 @@ class _Tapped:
     """The same text with taps, which are layers between those of the text."""
 
     def __init__(self, emitted: Emitted) -> None:
-        tree = instrument(audit(emitted.text), emitted.lines, "name")
+        tree = instrument(audit(emitted.text, IMPORTS), emitted.lines, "name")
         self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
         self.recorder = _Recorder()
 

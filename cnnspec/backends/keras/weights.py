@@ -90,6 +90,7 @@ class _WeightFiles:
 
     def write(self, writer: Writer) -> None:
         table = {name: literal(own) for name, own in VARIABLES.items() if name in self.used}
+        table |= {name: literal(name) for name in sorted(self.used - VARIABLES.keys())}
         found = "(variable, axes)" if self.apart else "variable"
         writer.blank(2)
         writer.line(f"CANONICAL = {{{entries(table)}}}")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from cnnspec.backends.base import Dtype, Emitted, Session, Style
-from cnnspec.backends.numpy.emit import emit
+from cnnspec.backends.numpy.emit import COLUMN, emit
 from cnnspec.graph import Graph
+
+IMPORTS = frozenset({"hashlib", "math", "numpy", "safetensors.numpy", "scipy"})
+"""All that an emitted file may import."""
 
 
 class NumpyBackend:
     """NumPy; imported when a session is opened, not before."""
 
     name = "numpy"
+    imports = IMPORTS
+    column = COLUMN
 
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as a class with `forward(x, training) -> (y, backward)`."""

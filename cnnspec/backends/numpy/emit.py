@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cnnspec.backends import text
@@ -61,10 +61,10 @@ LOCALS = ("backward", "g", "gradients", "logits_backward", "outputs", "self", "t
 SPELLS = Spells("Sequential", "Identity()", default, named=True, wraps="Apply")
 
 
-def library() -> Library:
-    """The kernels, as text."""
+def library(more: Iterable[Path] = ()) -> Library:
+    """The kernels, as text, and those of plug-ins."""
     folder = Path(__file__).parent / "kernels"
-    return Library.read(*(folder / f"{name}.py" for name in KERNELS))
+    return Library.read(*(folder / f"{name}.py" for name in KERNELS), *more)
 
 
 def emit(graph: Graph, style: Style) -> Emitted:
@@ -78,7 +78,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
 
 
 def _emit(graph: Graph, style: Style, apart: frozenset[str]) -> Emitted:
-    kernels = library()
+    kernels = library(COLUMN.helpers(graph))
     entry = camel(graph.name)
     groups = Groups(graph, lambda node: COLUMN.spell(node, style), apart=apart)
     taken = {*kernels.names, *IMPORTS, *training.NAMES}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cnnspec.backends.exceptions import by_name
 from cnnspec.backends.holders import Holder, holders
+from cnnspec.backends.numpy.cells.column import COLUMN
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
 from cnnspec.ops import initializer as init
@@ -61,6 +62,9 @@ def spell(param: Param, target: str) -> Code | None:
 
 def native_default(op: Op, param: Param) -> bool:
     """Whether the layer's constructor leaves the parameter so."""
+    starts = COLUMN.starts(type(op))
+    if starts is not None:
+        return param.init == starts.get(param.name)
     if isinstance(op, PRelu):
         return param.init == init.Constant(value=0.25)
     if isinstance(op, LayerScale):

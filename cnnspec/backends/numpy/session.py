@@ -62,7 +62,7 @@ class NumpySession:
         self.dtype = np.dtype(dtype)
         self.source = source
         if source is None:
-            audit(emitted.text)
+            audit(emitted.text, IMPORTS)
             self.program = Program(emitted.text, f"{emitted.entry} numpy")
             self.module = self.program.run()
         else:
@@ -410,7 +410,7 @@ class _Tapped:
     """The same text with taps: a node's pair (value, backward) passes through `_tap`."""
 
     def __init__(self, emitted: Emitted, make: Callable[[Any, Any], Any]) -> None:
-        tree = instrument(audit(emitted.text), emitted.lines)
+        tree = instrument(audit(emitted.text, IMPORTS), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
         self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
         self.model = make(self.module, NoDraws(np.random.PCG64(0)))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from cnnspec.backends.base import Dtype, Emitted, Session, Style
-from cnnspec.backends.torch.emit import emit
+from cnnspec.backends.torch.emit import COLUMN, emit
 from cnnspec.graph import Graph
+
+IMPORTS = frozenset({"hashlib", "math", "safetensors.torch", "torch", "torch.nn.functional"})
+"""All that an emitted file may import."""
 
 
 class TorchBackend:
     """PyTorch; imported when a session is opened, not before."""
 
     name = "torch"
+    imports = IMPORTS
+    column = COLUMN
 
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as an `nn.Module`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cnnspec.backends import text
@@ -50,10 +50,10 @@ IMPORTS = {
 SPELLS = Spells("nn.Sequential", "nn.Identity()", default)
 
 
-def library() -> Library:
-    """The helper modules, as text."""
+def library(more: Iterable[Path] = ()) -> Library:
+    """The helper modules, as text, and those of plug-ins."""
     folder = Path(__file__).parent / "helpers"
-    return Library.read(*(folder / f"{name}.py" for name in HELPERS))
+    return Library.read(*(folder / f"{name}.py" for name in HELPERS), *more)
 
 
 def emit(graph: Graph, style: Style) -> Emitted:
@@ -67,7 +67,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
 
 
 def _emit(graph: Graph, style: Style, apart: frozenset[str]) -> Emitted:
-    helpers = library()
+    helpers = library(COLUMN.helpers(graph))
     entry = camel(graph.name)
     groups = Groups(graph, lambda node: COLUMN.spell(node, style), apart=apart)
     taken = {*helpers.names, *IMPORTS, *training.NAMES}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cnnspec.backends.exceptions import by_name
 from cnnspec.backends.holders import Holder, holders
+from cnnspec.backends.torch.cells.column import COLUMN
 from cnnspec.backends.writer import Code, Writer, call, code, literal
 from cnnspec.graph import Graph
 from cnnspec.ops import initializer as init
@@ -79,6 +80,9 @@ def _scaled(made: init.Scaled, param: Param, target: str) -> Code:
 
 def native_default(op: Op, param: Param) -> bool:
     """Whether the module starts this parameter as the spec wants, without being told."""
+    starts = COLUMN.starts(type(op))
+    if starts is not None:
+        return param.init == starts.get(param.name)
     if isinstance(op, (Conv, ConvTranspose, Dense)):
         return isinstance(param.init, init.TorchDefault)
     if isinstance(op, Norm):

@@ -58,7 +58,7 @@ class TorchSession:
         self.dtype = DTYPES[dtype]
         self.device = torch.device(device)
         if source is None:
-            audit(emitted.text)
+            audit(emitted.text, IMPORTS)
             self.program = Program(emitted.text, f"{emitted.entry} torch")
             self.module = self.program.run()
         else:
@@ -397,7 +397,7 @@ class _Tapped:
     """The same text with taps: expressions wrapped in the tree, held modules hooked."""
 
     def __init__(self, emitted: Emitted, make: Callable[[Any], torch.nn.Module]) -> None:
-        tree = instrument(audit(emitted.text), emitted.lines)
+        tree = instrument(audit(emitted.text, IMPORTS), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} torch tapped", tree)
         self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
         self.model = make(self.module)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from cnnspec.backends import BUILT_IN
 from cnnspec.backends.base import Dtype
 from cnnspec.ops.base import Op, Param, registered
-from cnnspec.ops.initializer import Initializer, parts
+from cnnspec.ops.initializer import Initializer, holds_initializer, parts
 from cnnspec.testing.docs.cases import SHAPES, Case, cases_of, shape_of
 from cnnspec.testing.docs.kinks import derivatives
 from cnnspec.testing.docs.measure import (
@@ -126,7 +126,9 @@ def _fields(op: type[Op]) -> str:
     rows = []
     for name, info in op.model_fields.items():
         default = "required" if info.is_required() else f"`{_value(info.default)}`"
-        kind = "an initializer" if info.annotation is Initializer else takes(schemas[name])
+        kind = takes(schemas[name])
+        if holds_initializer(info.annotation):
+            kind = "an initializer" if info.default is not None else "an initializer, or `null`"
         rows.append((f"`{name}`", kind, default))
     return _table(("field", "takes", "default"), rows) if rows else "It has no fields of its own."
 

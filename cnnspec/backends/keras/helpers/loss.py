@@ -10,7 +10,8 @@ from keras import ops
 def cross_entropy(outputs: Any, targets: Any) -> tuple[Any, Any]:
     """Sum of -log softmax(outputs)[label], and the number of labels."""
     labels = ops.cast(targets, "int32")
-    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    # A copy, since Keras takes what goes into a sigmoid or softmax in the place of its value.
+    losses = ops.sparse_categorical_crossentropy(labels, ops.copy(outputs), from_logits=True)
     return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
 
 
