@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from cnnspec import names
-from cnnspec.ops import registered
+from cnnspec.ops import Op, registered
 from cnnspec.ops.initializer import INITIALIZERS, Initializer, holds_initializer
 from cnnspec.schema import LIBRARY_LEVEL, MOST_SEED, VERSION
 from cnnspec.schema_fields import MOST_SIZE
@@ -29,8 +29,13 @@ Schema = dict[str, Any]
 ENDS = ("first", "last")
 
 
-def json_schema() -> Schema:
-    """The schema as plain values for `json.dumps`."""
+def json_schema(ops: Iterable[type[Op]] | None = None) -> Schema:
+    """The schema as plain values for `json.dumps`.
+
+    Args:
+        ops: those that it knows; None for all that are registered, of plug-ins as well.
+    """
+    known = tuple(registered() if ops is None else ops)
     name = {"$ref": "#/$defs/name"}
     train: Schema = {
         "loss": {
@@ -113,11 +118,11 @@ def json_schema() -> Schema:
             {"required": ["input", "layers"]},
             {"description": "a library of blocks", "propertyNames": {"enum": [*LIBRARY_LEVEL]}},
         ],
-        "$defs": _definitions(),
+        "$defs": _definitions(known),
     }
 
 
-def _definitions() -> Schema:
+def _definitions(ops: Sequence[type[Op]]) -> Schema:
     forbidden = sorted({*keyword.kwlist, *names.MEANT})
     layers: Schema = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
     return {
@@ -149,14 +154,14 @@ def _definitions() -> Schema:
             "items": {"type": ["integer", "number", "boolean", "string"]},
         },
         "layers": layers,
-        "layer": _layer(),
+        "layer": _layer(ops),
         "block": _block(),
         "initializer": _words(INITIALIZERS.values()),
         "loss": _open(_words(LOSSES.values())),
         "optimizer": _open(_words(OPTIMIZERS.values())),
         "schedule": _open(_words(SCHEDULES.values())),
         **_every_layer(),
-        **_overrides(),
+        **_overrides(ops),
     }
 
 
@@ -233,14 +238,14 @@ def _every_layer() -> Schema:
     return {f"layer.{name}": schema for name, schema in fields.items()}
 
 
-def _layer() -> Schema:
+def _layer(ops: Sequence[type[Op]]) -> Schema:
     every: Schema = {
         key.removeprefix("layer."): {"$ref": f"#/$defs/{key}"} for key in _every_layer()
     }
     sequence = _closed({"layers": {"$ref": "#/$defs/layers"}, **every}, ["layers"])
     sequence["description"] = "Layers one after the other, as one layer."
     words = {SEQUENCE: sequence}
-    for cls in registered():
+    for cls in ops:
         key, schema = _fields(cls, every)
         fields: Schema = {"$ref": f"#/$defs/override.{key}"}
         schema["properties"] |= {word: _override(word, fields) for word in ENDS}
@@ -260,9 +265,9 @@ def _layer() -> Schema:
     return {"anyOf": [bare, {"type": "string", "pattern": no_op}, over]}
 
 
-def _overrides() -> Schema:
+def _overrides(ops: Sequence[type[Op]]) -> Schema:
     """The fields of each op, none of them required, as definitions."""
-    every = (_fields(cls, {}) for cls in registered())
+    every = (_fields(cls, {}) for cls in ops)
     return {f"override.{key}": _closed(schema["properties"], []) for key, schema in every}
 
 

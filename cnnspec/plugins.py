@@ -51,7 +51,7 @@ def op(key: str, where: Label | None = None) -> type[Op] | None:
         return known
     cls = load(entry, where)
     if cls is not lookup(key):
-        raise failed(entry, f"`{entry.value}` is no op that `@op(\"{key}\")` registers", where)
+        raise failed(entry, f'`{entry.value}` is no op that `@op("{key}")` registers', where)
     return lookup(key)
 
 

@@ -26,7 +26,7 @@ from cnnspec.backends.groups import Group, Groups, camel
 from cnnspec.backends.program import audit, instrument, remove_taps
 from cnnspec.backends.variables import Names, plan
 from cnnspec.diagnostics import SpecError
-from cnnspec.graph import Graph, Node
+from cnnspec.graph import Graph, Node, Scope
 from cnnspec.names import RESERVED
 from cnnspec.training import default_training
 from tests.networks import BACKENDS, ROOT, SPECS, STYLES, data, distance, graph, graph_of, layers

@@ -14,6 +14,7 @@ from cnnspec.ops.conv import Conv
 from cnnspec.ops.norm import BatchNorm
 from cnnspec.ops.pool import AvgPool, MaxPool
 from cnnspec.testing import check_backend, check_gradients, check_op, nearly_valid, networks
+from cnnspec.testing.blocks import block_networks
 from cnnspec.testing.laws import agree, check_network
 
 ALL = tuple(BUILT_IN)
@@ -40,6 +41,18 @@ def test_numpy_and_torch_agree(text: str) -> None:
 @settings(max_examples=share(0.2))
 @given(networks(train=True))
 def test_all_backends_agree(text: str) -> None:
+    agree(read(text).graph, ALL)
+
+
+@settings(max_examples=share(0.4))
+@given(block_networks())
+def test_numpy_and_torch_agree_on_blocks(text: str) -> None:
+    agree(read(text).graph, ("numpy", "torch"))
+
+
+@settings(max_examples=share(0.1))
+@given(block_networks())
+def test_all_backends_agree_on_blocks(text: str) -> None:
     agree(read(text).graph, ALL)
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from cnnspec.backends import BUILT_IN
-from cnnspec.ops import lookup, registered
+from cnnspec.ops import lookup
 from cnnspec.ops.activation import LeakyRelu, Relu
 from cnnspec.ops.base import Op
 from cnnspec.ops.conv import Conv
 from cnnspec.testing.docs.__main__ import DRAWS
-from cnnspec.testing.docs.cases import OPTIONS, Case, cases, cases_of
+from cnnspec.testing.docs.cases import OPTIONS, Case, cases, cases_of, documented
 from cnnspec.testing.docs.kinks import derivatives
 from cnnspec.testing.docs.measure import (
     COLUMNS,
@@ -34,7 +34,7 @@ from cnnspec.testing.docs.page import page, read_measured, representative, secti
 from cnnspec.testing.docs.takes import takes
 
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"
-OPS = [op for op in registered() if op.__module__.startswith("cnnspec.")]
+OPS = documented()
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.key)
 
@@ -64,7 +64,7 @@ def test_every_cell_has_its_numbers(written: Measured) -> None:
         for way in DIRECTIONS
     }
     assert set(written) == wanted
-    assert all(0 <= value <= 1e-5 for value in written.values())
+    assert all(0 <= value <= 1e-4 for value in written.values())
     assert all(value <= 1e-13 for key, value in written.items() if key.dtype == "float64")
 
 

@@ -290,8 +290,8 @@ class Session(Protocol):
 
         Without `feed`, values and gradients are end to end, and `cotangents` are by output name;
         `perturb` multiplies a node's value on the way forward, and its cotangent on the way back.
-        With `feed`, node -> its inputs, every node works on these alone, and `cotangents` are by
-        node.
+        With `feed`, node -> its inputs, these nodes work on them alone, and `cotangents` are by
+        node; of nodes that are not fed nothing is returned.
         """
 
     def close(self) -> None:

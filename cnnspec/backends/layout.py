@@ -301,4 +301,6 @@ def _parenthesized(text: str, pieces: list[_Piece], indent: int, width: int) -> 
         return [head, _Bracket("(", entries=[value])]
     if not brackets and indent + len(INDENT) + _size(_flat(value)) <= width:
         return [head, _Bracket("(", entries=[value])]
+    if brackets and indent + _size(head) + _size(_up_to_break(value, "")) > width:
+        return [head, _Bracket("(", entries=[value])]  # not even the call's name fits
     return None

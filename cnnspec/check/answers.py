@@ -37,14 +37,11 @@ class Answers:
 
     def ask(self, calls: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]]) -> None:
         """Have engines answer, and keep it; one that fails is reported and left out."""
-        held = self._checker.tell(
-            {
-                name: (method, args, {**kwargs, "hold": self._hold})
-                for name, (method, args, kwargs) in calls.items()
-            },
-            self._dtype,
-        )
-        self._asked += list(held)
+        kept = {
+            name: (method, args, {**kwargs, "hold": self._hold})
+            for name, (method, args, kwargs) in calls.items()
+        }
+        self._asked += list(self._checker.tell(kept, self._dtype))
 
     @property
     def names(self) -> list[str]:

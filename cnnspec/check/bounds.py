@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec.backends.base import At, Trace
+from cnnspec.check.pieces import as_bound
 from cnnspec.check.samples import Sample, generator, seeds
 from cnnspec.check.spread import Noise, Spread
 from cnnspec.check.terms import terms
@@ -58,6 +59,27 @@ class Bounds:
     parameters: dict[str, Array] = field(default_factory=dict)
     statistics: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
+
+
+class Lazy(Mapping[str, Any]):
+    """Values that are made when they are asked for, and not kept."""
+
+    def __init__(self, names: Collection[str], make: Callable[[str], Any]) -> None:
+        self._names, self._make = names, make
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def feeds(nodes: Sequence[Node[Op]], known: Mapping[str, Array]) -> dict[str, tuple[Array, ...]]:
@@ -131,44 +153,51 @@ def _linear(
     common: Mapping[str, Any],
 ) -> None:
     """Bounds 2 K B; B from one pass over absolute values, with the other layers left out."""
-    linear = [node for node in nodes if node.op.bound == "linear"]
-    chosen = [node for node in linear if node.op.selects]
+    linear = {node.id: node for node in nodes if node.op.bound == "linear"}
+    chosen = {id for id, node in linear.items() if node.op.selects}
+    lengths = {
+        id: node.op.lengths(node.input_shapes, node.shape, batch) for id, node in linear.items()
+    }
     owners = {node.weights_id for node in nodes if node.params}
-    positive = {name: np.abs(value) for name, value in answer.gradients.items()}
-    absolute_feed = feeds(nodes, {name: np.abs(value) for name, value in known.items()})
-    moved = _names(linear)
+    moved = _names(linear.values())
+    positive = Lazy(answer.gradients, lambda name: np.abs(answer.gradients[name]))
+    feed = feeds(nodes, known)
+    absolute = Lazy(feed, lambda id: tuple(np.abs(value) for value in feed[id]))
+
+    def keep(kind: str, id: str, value: Any) -> None:
+        if kind == "values":
+            found.values[id] = as_bound(2 * lengths[id].output, value)
+        elif kind == "own":
+            found.own[id] = tuple(as_bound(2 * lengths[id].input, each) for each in value)
+
+    def summed(kind: str, id: str, value: Any) -> None:
+        if id in linear and id not in chosen:
+            keep(kind, id, value)
+
+    def selected(kind: str, id: str, value: Any) -> None:
+        if id in chosen and kind == "own":
+            keep(kind, id, value)
+
     reference.put({name: np.abs(weights[name]) for name in moved})
-    others = owners - {node.weights_id for node in linear}
-    absolute = reference.trace(
-        inputs, feed=absolute_feed, cotangents=positive, skip=others, **common
+    others = owners - {node.weights_id for node in linear.values()}
+    sums = reference.trace(
+        inputs, feed=absolute, cotangents=positive, skip=others, observe=summed, **common
     )
     reference.put({name: weights[name] for name in moved})
-    # A maximum keeps its own winners, and nothing else is needed of this pass.
-    signed = (
+    if chosen:  # a maximum keeps its own winners, and nothing but maxima is needed of this pass
         reference.trace(
-            inputs, feed=feeds(nodes, known), cotangents=positive, skip=owners, **common
+            inputs, feed=feed, cotangents=positive, skip=owners, observe=selected, **common
         )
-        if chosen
-        else absolute
-    )
+    for id in chosen:
+        keep("values", id, answer.values[id])
     factors: dict[str, float] = {}
-    for node in linear:
-        lengths = node.op.lengths(node.input_shapes, node.shape, batch)
-        value = answer.values[node.id] if node.op.selects else absolute.values[node.id]
-        found.values[node.id] = 2 * lengths.output * np.abs(value)
-        source = signed if node.op.selects else absolute
-        found.own[node.id] = tuple(
-            2 * lengths.input * np.abs(value) for value in source.own[node.id]
-        )
+    for node in linear.values():
         for param in node.params:
             name = f"{node.weights_id}.{param.name}"
-            factor = 2.0 * uses[node.weights_id] * lengths.params.get(param.name, 1)
+            factor = 2.0 * uses[node.weights_id] * lengths[node.id].params.get(param.name, 1)
             factors[name] = max(factor, factors.get(name, 0.0))
     for name, factor in factors.items():
-        bound = absolute.parameters[name]
-        found.parameters[name] = (
-            np.multiply(bound, factor, out=bound) if bound.flags.writeable else bound
-        )
+        found.parameters[name] = as_bound(factor, sums.parameters.pop(name))
 
 
 def _smooth(
@@ -196,25 +225,35 @@ def _smooth(
     own = Spread(_flat({name: answer.own[name] for name in smooth}), step)
     parameters = Spread({n: v for n, v in answer.parameters.items() if n in owned}, step)
     moved = Spread({n: v for n, v in answer.statistics.items() if n in owned}, step)
+
+    def see(kind: str, id: str, value: Any) -> None:
+        if id in smooth and kind == "values":
+            values.see(id, value)
+        elif id in smooth and kind == "own":
+            for index, each in enumerate(value):
+                own.see(f"{id}:{index}", each)
+
     for replicate in range(replicates):
         rng = generator(seed, "isolated", replicate)
 
         def shake(value: Array, rng: np.random.Generator = rng) -> Array:
             return value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
 
+        def shaken(id: str, shake: Any = shake) -> tuple[Array, ...]:
+            return tuple(shake(value) for value in feed[id]) if id in smooth else feed[id]
+
+        def moved_cotangent(id: str, shake: Any = shake) -> Any:
+            return shake(cotangents[id]) if id in smooth else cotangents[id]
+
         reference.put({name: shake(weights[name]) for name in owned})
         other = reference.trace(
             inputs,
-            feed={
-                node: tuple(shake(v) for v in given) if node in smooth else given
-                for node, given in feed.items()
-            },
-            cotangents={n: shake(v) if n in smooth else v for n, v in cotangents.items()},
+            feed=Lazy(feed, shaken),
+            cotangents=Lazy(cotangents, moved_cotangent),
             skip=linear,
+            observe=see,
             **common,
         )
-        values.add(other.values)
-        own.add(_flat(other.own))
         parameters.add(other.parameters)
         moved.add(other.statistics)
     reference.put({name: weights[name] for name in owned})
@@ -223,14 +262,14 @@ def _smooth(
     for node in smooth.values():
         op, lengths = node.op, node.op.lengths(node.input_shapes, node.shape, batch)
         inner = terms(node, feed[node.id], cotangents[node.id], weights)
-        spread = values.coefficient(node.id, _factor(op, lengths.output))
-        found.values[node.id] = op.rounding * (np.abs(answer.values[node.id]) + inner.value)
-        found.values[node.id] += spread
-        found.own[node.id] = tuple(
-            op.rounding * (np.abs(value) + inner.own)
-            + own.coefficient(f"{node.id}:{i}", _factor(op, lengths.input))
-            for i, value in enumerate(answer.own[node.id])
-        )
+        bound = values.coefficient(node.id, _factor(op, lengths.output))
+        bound += op.rounding * (np.abs(answer.values[node.id]) + inner.value)
+        found.values[node.id] = bound
+        found.own[node.id] = ()
+        for index, value in enumerate(answer.own[node.id]):
+            bound = own.coefficient(f"{node.id}:{index}", _factor(op, lengths.input))
+            bound += op.rounding * (np.abs(value) + inner.own)
+            found.own[node.id] += (bound,)
         for param in node.params:
             length = lengths.output if param.statistic else lengths.params.get(param.name, 1)
             name = f"{node.weights_id}.{param.name}"
@@ -280,6 +319,11 @@ def end_to_end(
             ("statistics", own.statistics),
         )
     }
+
+    def see(kind: str, id: str, value: Any) -> None:
+        if kind == "values":
+            spreads["values"].see(id, value)
+
     batch = len(next(iter(sample.inputs.values())))
     noise = Noise(graph, own, batch, step, parameters=False)
     for replicate in range(replicates):
@@ -289,16 +333,18 @@ def end_to_end(
             sample.inputs,
             cotangents=sample.cotangents,
             noise=noise.seeded(seeds(seed, "end to end", replicate)),
+            observe=see,
             training=training,
             at=at,
         )
-        for kind, spread in spreads.items():
-            spread.add(getattr(other, kind))
+        for kind in ("inputs", "parameters", "statistics"):
+            spreads[kind].add(getattr(other, kind))
     values = spreads["values"]
     found = Bounds(spread={name: value.copy() for name, value in values.largest.items()})
     users = graph.users()
     for name in values.first:
-        found.values[name] = values.coefficient(name) + own.values[name]
+        found.values[name] = values.coefficient(name)
+        found.values[name] += own.values[name]
     for name in spreads["inputs"].first:
         found.inputs[name] = spreads["inputs"].coefficient(name) + _read(users, own, name)
     for kind in ("parameters", "statistics"):

@@ -99,8 +99,8 @@ class Child:
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the engine
-        self._process = subprocess.Popen(  # noqa: S603 - the module is one of ours
-            [sys.executable, "-m", self.module],
+        self._process = subprocess.Popen(  # noqa: S603 - it is a module of ours
+            [sys.executable, "-c", f"from {self.module} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

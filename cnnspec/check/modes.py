@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 INFERENCE, TRAINING = False, True
+PORTION = 1 << 28
+"""Bytes of the inputs and outputs of nodes that an engine is fed with at once."""
 
 
 @dataclass(slots=True)
@@ -51,11 +54,6 @@ class Known:
     own: Bounds
     whole: Bounds | None = None
     unsafe: tuple[str, ...] = ()
-
-    @property
-    def feed(self) -> dict[str, tuple[Array, ...]]:
-        """For each node, its inputs."""
-        return bounds.feeds(self.nodes, {**self.sample.inputs, **self.answer.values})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,40 +130,65 @@ def compare_all(
 
 def isolated(checker: Checker, known: Known) -> None:
     """Every node on its own, fed with the reference's inputs and cotangents."""
-    answers = Answers(checker, "float64", "isolated")
-    if checker.reference_stands_in:
-        answers.add(REFERENCE, dict(parts(known.answer)))
-    options = {
-        "feed": known.feed,
-        "cotangents": known.answer.gradients,
-        "training": known.training,
-    }
-    names = [n for n in checker.names("float64") if n not in checker.options.sources]
-    answers.ask(dict.fromkeys(names, ("trace", (known.sample.inputs,), options)))
-    compare_all(
-        checker,
-        answers,
-        each_node(checker.graph, known),
-        mode="isolated",
-        dtype="float64",
-        training=known.training,
-    )
+    for nodes in together(known.nodes, len(next(iter(known.sample.inputs.values())))):
+        answers = Answers(checker, "float64", "isolated")
+        if checker.reference_stands_in:
+            answers.add(REFERENCE, dict(parts(known.answer)))
+        values = {**known.sample.inputs, **known.answer.values}
+        options = {
+            "feed": bounds.feeds(nodes, values),
+            "cotangents": {node.id: known.answer.gradients[node.id] for node in nodes},
+            "training": known.training,
+        }
+        names = [n for n in checker.names("float64") if n not in checker.options.sources]
+        answers.ask(dict.fromkeys(names, ("trace", (known.sample.inputs,), options)))
+        compare_all(
+            checker,
+            answers,
+            each_node(checker.graph, known, nodes),
+            mode="isolated",
+            dtype="float64",
+            training=known.training,
+        )
 
 
-def each_node(graph: Graph, known: Known) -> dict[Part, Wanted]:
-    """What a fed trace answers: values, own gradients, those of parameters, and statistics."""
+def together(nodes: Sequence[Node[Op]], batch: int) -> Iterator[list[Node[Op]]]:
+    """The nodes in portions whose inputs and outputs fit into memory several times.
+
+    Nodes that share parameters stay in one, as their gradients add up.
+    """
+    last = {node.weights_id: index for index, node in enumerate(nodes)}
+    portion: list[Node[Op]] = []
+    size, until = 0, 0
+    for index, node in enumerate(nodes):
+        portion.append(node)
+        size += 8 * batch * sum(math.prod(shape) for shape in (node.shape, *node.input_shapes))
+        until = max(until, last[node.weights_id])
+        if size >= PORTION and until <= index:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def each_node(graph: Graph, known: Known, nodes: Sequence[Node[Op]]) -> dict[Part, Wanted]:
+    """What a trace with these nodes fed answers: values, own gradients, those of parameters."""
     own, found = known.own, dict[Part, Wanted]()
-    for node in known.nodes:
+    for node in nodes:
         found["values", node.id] = Wanted(own.values[node.id], "forward", node.id, node.id)
         for index, bound in enumerate(own.own[node.id]):
             name = node.inputs[index].id
             found["own", node.id, index] = Wanted(bound, "input_gradient", node.id, name)
     owners = graph.owners()
+    used = {f"{node.weights_id}.{param.name}" for node in nodes for param in node.params}
     for name, bound in own.parameters.items():
+        if name not in used:
+            continue
         found["parameters", name] = Wanted(bound, "parameter_gradient", owners[name], name)
     if known.training:
         for name, bound in own.statistics.items():
-            found["statistics", name] = Wanted(bound, "running_statistics", owners[name], name)
+            if name in used:
+                found["statistics", name] = Wanted(bound, "running_statistics", owners[name], name)
     return found
 
 

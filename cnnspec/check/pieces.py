@@ -16,6 +16,10 @@ Array = npt.NDArray[Any]
 
 PIECE = 1 << 15
 """Elements of a piece: 256 KiB of float64."""
+NARROW_FROM = 1 << 20
+"""Elements from which bounds are kept in float32, in half the memory; they need no more digits."""
+SMALLEST = 2.0**-126
+"""Of float32, without loss of digits."""
 
 
 def pieces(*arrays: Array) -> Iterator[tuple[Array, ...]]:
@@ -40,4 +44,21 @@ def distance(a: Array, b: Array) -> float:
     found = 0.0
     for left, right in pieces(a, b):
         found = max(found, magnitude(np.subtract(left, right, dtype=np.float64)))
+    return found
+
+
+def bound_dtype(size: int) -> type[np.floating[Any]]:
+    """The dtype that bounds of a tensor of so many elements are kept in."""
+    return np.float32 if size >= NARROW_FROM else np.float64
+
+
+def as_bound(factor: float, value: Array) -> Array:
+    """`factor * |value|`, in the dtype of bounds; what float32 would lose is rounded up."""
+    found = np.empty(value.shape, bound_dtype(value.size))
+    for source, target in pieces(value, found):
+        bound = np.abs(source)
+        bound *= factor
+        if found.dtype == np.float32:
+            np.maximum(bound, SMALLEST, out=bound, where=bound > 0)
+        np.copyto(target, bound, casting="same_kind")
     return found

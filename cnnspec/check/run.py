@@ -28,6 +28,8 @@ from cnnspec.training import default_training
 Array = npt.NDArray[Any]
 
 INFERENCE, TRAINING = modes.INFERENCE, modes.TRAINING
+ONE_BY_ONE = 1 << 30
+"""Bytes of activations from which on engines take turns."""
 
 
 def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]) -> SpecReport:
@@ -98,6 +100,7 @@ class Checker:
         self.sessions: dict[str, dict[str, Remote]] = {}
         self.failed: set[str] = set()
         self.known: dict[bool, modes.Known] = {}
+        self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
         self._joined = 0  # comparisons that were made when the engines were ready
 
@@ -136,6 +139,7 @@ class Checker:
         batch = samples.batch_size(self.graph)
         if given is not None:
             batch = len(next(iter(given.values())))
+        self.one_by_one = memory.activation_bytes(self.graph, batch) > ONE_BY_ONE
         memory.require(
             needed_bytes(self.graph, batch, self.options), f"checking `{self.graph.name}`"
         )
@@ -224,13 +228,15 @@ class Checker:
         calls: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]],
         dtype: str = "float64",
     ) -> dict[str, Any]:
-        """Call a method of several engines' sessions at once."""
-        return self._ask(
-            {
-                name: self.sessions[name][dtype].call(method, *args, **kwargs)
-                for name, (method, args, kwargs) in calls.items()
-            }
-        )
+        """Call a method of several engines' sessions, at once if memory lets them."""
+        found: dict[str, Any] = {}
+        for names in ([name] for name in calls) if self.one_by_one else (list(calls),):
+            futures = {}
+            for name in names:
+                method, args, kwargs = calls[name]
+                futures[name] = self.sessions[name][dtype].call(method, *args, **kwargs)
+            found |= self._ask(futures)
+        return {name: value for name, value in found.items() if name not in self.failed}
 
     # --- both modes ----------------------------------------------------------------------------
 
@@ -306,6 +312,7 @@ class Checker:
             modes.isolated(self, known)
             modes.end_to_end(self, known)
         if "float32" in self.options.dtypes:
+            known.answer.own = {}  # as large as all values, and compared
             single.single_precision(self, known)
         if self.options.sources:
             self.known[known.training] = known  # to find the first module that differs
@@ -327,12 +334,12 @@ def needed_bytes(graph: Graph, batch: int, options: Options) -> int:
     """About what a check holds at its peak, all processes together.
 
     Of weights the initial ones, the reference's, two gradients and two bounds of them; an engine
-    has its own, their gradients, and an optimizer's buffer. Every process has all activations and
-    their gradients, the reference the bounds of both beside them.
+    has its own, their gradients, and an optimizer's buffer. Of all activations the reference has
+    values, gradients, bounds, and those of a pass that is under way; engines take turns.
     """
     engines = len(needs_process(options))
     weights, activations = memory.weights_bytes(graph), memory.activation_bytes(graph, batch)
-    return (6 + 3 * engines) * weights + (4 + 2 * engines) * activations
+    return (6 + 3 * engines) * weights + 6 * activations
 
 
 __all__ = ["Checker", "needed_bytes", "needs_process", "run"]

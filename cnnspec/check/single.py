@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from cnnspec.check import bounds, modes
 from cnnspec.check.answers import Answers
 from cnnspec.check.options import REFERENCE
 from cnnspec.check.worker import parts
+from cnnspec.graph import Node
+from cnnspec.ops.base import Op
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker
@@ -25,27 +28,33 @@ def single_precision(checker: Checker, known: modes.Known) -> None:
         return {name: np.asarray(value, dtype=np.float32) for name, value in values.items()}
 
     inputs = rounded(dict(known.sample.inputs))
-    options: dict[str, Any] = {
-        "feed": bounds.feeds(known.nodes, {**inputs, **rounded(known.answer.values)}),
-        "cotangents": rounded(known.answer.gradients),
-        "training": known.training,
-    }
-    answers = Answers(checker, "float32", "single")
-    plain = dict(parts(checker.plain.trace(inputs, **options)))
-    if checker.reference_stands_in:
-        answers.add(REFERENCE, plain)
-    names = [n for n in checker.names("float32") if n not in checker.options.sources]
-    answers.ask(dict.fromkeys(names, ("trace", (inputs,), options)))
+    feed = bounds.feeds(known.nodes, {**inputs, **rounded(known.answer.values)})
+    cotangents = rounded(known.answer.gradients)
+
+    def options(nodes: Sequence[Node[Op]]) -> dict[str, Any]:
+        return {
+            "feed": {node.id: feed[node.id] for node in nodes},
+            "cotangents": {node.id: cotangents[node.id] for node in nodes},
+            "training": known.training,
+        }
+
+    plain = dict(parts(checker.plain.trace(inputs, **options(known.nodes))))
     checker.reference.assign(checker.plain.weights(copy=False))
-    exact = dict(parts(checker.reference.trace(inputs, **options)))
-    modes.compare_all(
-        checker,
-        answers,
-        modes.each_node(checker.graph, known),
-        against=exact,
-        beside=plain,
-        mode="isolated",
-        dtype="float32",
-        training=known.training,
-    )
+    exact = dict(parts(checker.reference.trace(inputs, **options(known.nodes))))
     checker.reference.assign(checker.weights)
+    for nodes in modes.together(known.nodes, len(next(iter(inputs.values())))):
+        answers = Answers(checker, "float32", "single")
+        if checker.reference_stands_in:
+            answers.add(REFERENCE, plain)
+        names = [n for n in checker.names("float32") if n not in checker.options.sources]
+        answers.ask(dict.fromkeys(names, ("trace", (inputs,), options(nodes))))
+        modes.compare_all(
+            checker,
+            answers,
+            modes.each_node(checker.graph, known, nodes),
+            against=exact,
+            beside=plain,
+            mode="isolated",
+            dtype="float32",
+            training=known.training,
+        )

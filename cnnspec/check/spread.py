@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnspec.check.pieces import pieces
+from cnnspec.check.pieces import bound_dtype, pieces
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Op
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from cnnspec.check.bounds import Bounds
 
 Array = npt.NDArray[Any]
+Scaled = tuple[Array, float]
 
 SPREAD = 10.0
-NARROW_FROM = 1 << 20
-"""Elements from which deviations are kept in float32, half the memory; bounds need no more."""
 
 
 class Spread:
@@ -35,18 +34,21 @@ class Spread:
         self.step = step
         self.largest: dict[str, Array] = {}
         for name, value in self.first.items():
-            narrow = np.float32 if np.size(value) >= NARROW_FROM else np.float64
-            self.largest[name] = np.zeros(np.shape(value), narrow)
+            self.largest[name] = np.zeros(np.shape(value), bound_dtype(np.size(value)))
 
     def add(self, other: Mapping[str, Array]) -> None:
         """Another replicate."""
-        for name, first in self.first.items():
-            values = (np.asarray(first), np.asarray(other[name]), self.largest[name])
-            for a, b, largest in pieces(*values):
-                deviation = np.subtract(b, a)
-                np.abs(deviation, out=deviation)
-                deviation /= self.step
-                np.maximum(largest, deviation, out=largest, casting="same_kind")
+        for name in self.first:
+            self.see(name, other[name])
+
+    def see(self, name: str, value: Array) -> None:
+        """One tensor of another replicate."""
+        values = (np.asarray(self.first[name]), np.asarray(value), self.largest[name])
+        for a, b, largest in pieces(*values):
+            deviation = np.subtract(b, a)
+            np.abs(deviation, out=deviation)
+            deviation /= self.step
+            np.maximum(largest, deviation, out=largest, casting="same_kind")
 
     def typical(self, name: str) -> float:
         """The root mean square over a tensor."""
@@ -87,22 +89,21 @@ class Noise:
         self, graph: Graph, own: Bounds, batch: int, step: float, *, parameters: bool
     ) -> None:
         self.step = step
-        self.forward: dict[str, Array] = {}
-        self.backward: dict[str, Any] = dict.fromkeys(graph.users(), 0.0)
+        self.forward: dict[str, Scaled] = {}
+        self.backward: dict[str, list[Scaled]] = {name: [] for name in graph.users()}
         self.rng = np.random.default_rng(0)
         for node in graph.nodes:
             if node.id not in own.values:  # of a mode that does not run it
                 continue
             lengths = node.op.lengths(node.input_shapes, node.shape, batch)
-            self.forward[node.id] = own.values[node.id] / _worst_over_typical(
-                node.op, lengths.output
-            )
+            worst = _worst_over_typical(node.op, lengths.output)
+            self.forward[node.id] = own.values[node.id], 1 / worst
+            worst = _worst_over_typical(node.op, lengths.input)
             for value, bound in zip(node.inputs, own.own[node.id], strict=True):
-                typical = bound / _worst_over_typical(node.op, lengths.input)
-                self.backward[value.id] = self.backward[value.id] + typical
+                self.backward[value.id].append((bound, 1 / worst))
         if parameters:
             # Nothing behind it evens out a parameter's gradient: its worst order counts.
-            self.backward.update(own.parameters)
+            self.backward.update({n: [(bound, 1.0)] for n, bound in own.parameters.items()})
 
     def seeded(self, words: np.random.SeedSequence) -> Noise:
         """The same noise with other random numbers."""
@@ -113,9 +114,9 @@ class Noise:
         """A node's value or cotangent, or a parameter's gradient, moved."""
         if backward and name not in self.backward:
             return value
-        scale = self.backward[name] if backward else self.forward[name]
-        if np.shape(scale) != value.shape:
-            if np.ndim(scale):
+        scale, factor = self._scale(name) if backward else self.forward[name]
+        if scale.shape != value.shape:
+            if scale.ndim:
                 scale = np.mean(scale, axis=0)  # a batch other than the one of the bounds
             scale = np.broadcast_to(scale, value.shape)
         moved = np.empty(value.shape, value.dtype)
@@ -124,12 +125,20 @@ class Noise:
             relative -= np.float32(0.5)
             random -= np.float32(0.5)
             change = random * extra
+            change *= factor
             if not before.all():
                 change[before == 0] = 0.0
             change += relative * before
             change *= 2 * self.step
             np.add(before, change, out=after)
         return moved
+
+    def _scale(self, name: str) -> Scaled:
+        """What all readers of a value lose of its cotangent together."""
+        readers = self.backward[name]
+        if len(readers) == 1:
+            return readers[0]
+        return sum((bound * factor for bound, factor in readers), start=np.zeros(())), 1.0
 
 
 def _worst_over_typical(op: Op, length: int) -> float:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cnnspec import plugins
 from cnnspec.backends import get, names
-from cnnspec.backends.columns import Unsupported
+from cnnspec.backends.columns import Column, Unsupported
 from cnnspec.ops import registered
 
 Matrix = Mapping[str, Mapping[str, str | None]]
@@ -22,11 +22,16 @@ def matrix() -> Matrix:
         SetupError: a plug-in cannot be imported, or clashes with another.
     """
     plugins.all_ops()
-    columns = {name: get(name).column for name in names()}
+    columns = {name: column(name) for name in names()}
     return {
         op.key: {name: _reason(columns[name].get(op.part or op)) for name in columns}
         for op in registered()
     }
+
+
+def column(backend: str) -> Column:
+    """The cells of a back end."""
+    return get(backend).column
 
 
 def render_matrix(entries: Matrix, form: Literal["table", "json", "markdown"]) -> str:

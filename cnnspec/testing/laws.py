@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import HealthCheck, given, settings
 
+from cnnspec import plugins
 from cnnspec.api import read
 from cnnspec.backends import BUILT_IN, At, Backend, Emitted, Session, Style, get
 from cnnspec.backends.program import audit, instrument, remove_taps
@@ -18,6 +19,7 @@ from cnnspec.check.bounds import feeds
 from cnnspec.diagnostics import DataError, SpecError
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Op, registered
+from cnnspec.ops.initializer import Constant, Ones, Zeros
 from cnnspec.testing.gradients import check_gradients
 from cnnspec.testing.networks import networks
 
@@ -90,7 +92,7 @@ def expresses(backend: Backend, graph: Graph) -> bool:
 def check_backend(backend: str | Backend, *, examples: int = EXAMPLES) -> None:
     """Hold a backend to its laws.
 
-    It spells every registered op, or states that it cannot; it writes text that passes the audit,
+    It spells every built-in op, or states that it cannot; it writes text that passes the audit,
     the same text every time; and its sessions keep the laws of `check_session`, on random
     networks of all ops that it spells.
 
@@ -103,6 +105,8 @@ def check_backend(backend: str | Backend, *, examples: int = EXAMPLES) -> None:
     """
     made = get(backend) if isinstance(backend, str) else backend
     for op in registered():
+        said = made.column.get(op.part or op) is not None
+        assert said or not plugins.built_in(op), f"{made.name} has no cell for `{op.key}`"
         _for_each(networks(having=op, layers=0), 2, lambda text: _check_text(made, text))
     _for_each(networks(), examples, lambda text: _check_text(made, text))
     _for_each(networks(), examples, lambda text: _check_session(made, text))
@@ -166,15 +170,16 @@ def _check_session(backend: Backend, text: str) -> None:
 def check_session(graph: Graph, session: Session) -> None:
     """Hold a float64 session of the reproducible text to what every session promises.
 
-    Weights come back as they were assigned, as copies; wrong ones are refused. Nothing but a step
-    and a training pass changes them. A trace has the values of a forward pass, and fed with its
-    own values it finds them again.
+    A fresh model has the spec's initial values. Weights come back as they were assigned, as
+    copies; wrong ones are refused. Nothing but a step and a training pass changes them. A trace
+    has the values of a forward pass, and fed with its own values it finds them again.
 
     Raises:
         AssertionError: a law is broken.
     """
     weights = samples.weights(graph, graph.seed)
     sample = samples.sample(graph, graph.seed, 0, samples.batch_size(graph))
+    _check_start(graph, session.weights())
     session.assign(weights)
     _same(session.weights(), weights, "weights come back as assigned")
     for value in session.weights().values():
@@ -204,11 +209,27 @@ def check_session(graph: Graph, session: Session) -> None:
                 _same({name: value}, {name: weights[name]}, "a pass moves statistics at most")
         if training:
             _same(trace.statistics, {name: moved[name] for name in statistics}, "statistics")
-        feed = feeds(graph, sample.inputs, trace)
+        feed = feeds(graph.nodes, {**sample.inputs, **trace.values})
         alone = session.trace(sample.inputs, feed=feed, cotangents=trace.gradients, **options)
         _same(alone.values, trace.values, "nodes fed with a trace give its values")
     if graph.training is not None:
         _check_training(graph, session, weights, sample)
+
+
+def _check_start(graph: Graph, weights: Mapping[str, Array]) -> None:
+    """Constants are those of the spec, as float32 has them; what is drawn is no constant."""
+    for name, param in graph.params().items():
+        value = weights[name]
+        law = f"{name} starts as {param.init!r} says"
+        match param.init:
+            case Zeros():
+                assert not value.any(), law
+            case Ones():
+                assert (value == 1).all(), law
+            case Constant(value=wanted):
+                assert np.allclose(value, wanted, rtol=2.0**-23, atol=0), law
+            case _:
+                assert value.size == 1 or value.min() < value.max(), law
 
 
 def _check_refusals(session: Session, weights: Mapping[str, Array]) -> None:

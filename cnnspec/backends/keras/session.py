@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.keras import IMPORTS
 from cnnspec.backends.program import (
     FEED,
     TAP,
@@ -75,6 +76,8 @@ class KerasSession:
         eager: whether `step` runs op by op; tracing a graph first pays off after many steps only.
     """
 
+    imports: ClassVar[frozenset[str]] = IMPORTS
+
     def __init__(
         self,
         emitted: Emitted,
@@ -98,7 +101,7 @@ class KerasSession:
         self.eager = eager
         self.source = source
         if source is None:
-            audit(emitted.text, IMPORTS)
+            audit(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} keras")
         else:
             self.program = own_program(source[0], f"{emitted.entry} keras")
@@ -378,7 +381,7 @@ class KerasSession:
         """Run the same text with every node tapped."""
         with self._precision():
             if self._tapped is None:
-                self._tapped = _Tapped(self.emitted)
+                self._tapped = _Tapped(self.emitted, self.imports)
                 _share(self.emitted, self.model, self._tapped.model)
             tapped = self._tapped
             self._load(tapped.model, self._statistics(self.model))
@@ -444,6 +447,8 @@ class Tap(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """The value, or the value times its perturbation; a tensor of its own in any case."""
+        if self.recorder.feed is not None and self.node not in self.recorder.feed:
+            return x
         factor = self.recorder.perturb.get(self.node)
         x = tf.identity(x) if factor is None else x * factor
         self.recorder.values[self.node] = x
@@ -464,7 +469,7 @@ class Feed(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """The value that is fed, or the input where there is none."""
         feed = self.recorder.feed
-        return x if feed is None else feed[self.node][self.index]
+        return x if feed is None or self.node not in feed else feed[self.node][self.index]
 
     def compute_output_shape(self, shape: Any) -> Any:
         """The input's; so the symbolic model is built without a call."""
@@ -474,8 +479,8 @@ class Feed(keras.layers.Layer):
 class _Tapped:
     """The same text with taps, which are layers between those of the text."""
 
-    def __init__(self, emitted: Emitted) -> None:
-        tree = instrument(audit(emitted.text, IMPORTS), emitted.lines, "name")
+    def __init__(self, emitted: Emitted, imports: Collection[str]) -> None:
+        tree = instrument(audit(emitted.text, imports), emitted.lines, "name")
         self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
         self.recorder = _Recorder()
 

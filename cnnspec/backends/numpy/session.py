@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.numpy import IMPORTS
 from cnnspec.backends.program import (
     FEED,
     TAP,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cnnspec.backends.base import Array
 
     Noise = Callable[[str, Array, bool], Array]
+    Observer = Callable[[str, str, Any], None]
     Pair = tuple[Array, Callable[[Any], Any]]
 
 
@@ -48,6 +50,8 @@ class NoDraws(np.random.Generator):
 class NumpySession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
 
+    imports: ClassVar[frozenset[str]] = IMPORTS
+
     def __init__(
         self,
         emitted: Emitted,
@@ -62,7 +66,7 @@ class NumpySession:
         self.dtype = np.dtype(dtype)
         self.source = source
         if source is None:
-            audit(emitted.text, IMPORTS)
+            audit(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} numpy")
             self.module = self.program.run()
         else:
@@ -311,7 +315,7 @@ class NumpySession:
     def tapped(self) -> _Tapped:
         """The tapped copy; its parameters are this model's, its statistics equal to them."""
         if self._tapped is None:
-            self._tapped = _Tapped(self.emitted, self._make)
+            self._tapped = _Tapped(self.emitted, self.imports, self._make)
         pairs = zip(self.model.layers(), self._tapped.model.layers(), strict=True)
         for (_, own), (_, copy) in pairs:
             copy.parameters = own.parameters
@@ -327,46 +331,43 @@ class NumpySession:
         perturb: Mapping[str, Array] | None = None,
         noise: Noise | None = None,
         skip: Container[str] = (),
+        observe: Observer | None = None,
         cotangents: Mapping[str, Array] | None = None,
         training: bool = False,
         at: At = At(),
     ) -> Trace:
-        """Run the same text with every node tapped.
+        """Run the same text with every node tapped; with `feed`, all nodes have to be fed.
 
         Besides what every session takes, `noise(node, array, backward)` maps each node's value,
         and its gradient, on the way through: rounding errors are not proportional to a value that
         has cancelled. With `feed`, the layers of the paths in `skip` do nothing, and their answers
-        mean nothing. End to end, each node's own input gradients are returned as well.
+        mean nothing. End to end, each node's own input gradients are returned as well. What nodes
+        answer is given to `observe`, one after the other, instead of being returned.
         """
         tapped = self.tapped()
         _position(tapped.model, at)
         tapped.model.zero_gradients()
-
-        def cast(values: Sequence[Array]) -> list[Array]:
-            return [np.asarray(value).astype(self.dtype, copy=False) for value in values]
-
         tapped.begin(
-            None if feed is None else {node: cast(values) for node, values in feed.items()},
+            feed,
             {n: np.asarray(v).astype(self.dtype) for n, v in (perturb or {}).items()},
-            {}
-            if feed is None or cotangents is None
-            else {n: np.asarray(v).astype(self.dtype) for n, v in cotangents.items()},
+            {} if feed is None or cotangents is None else cotangents,
             noise,
             skip,
+            observe,
         )
         outputs, backward = tapped.model.forward(*self._inputs(inputs), training)
-        found = Trace(values=dict(tapped.values), outputs=self._named(outputs))
+        found = Trace(values=tapped.values, outputs=self._named(outputs))
         if cotangents:
             if feed is None:
                 given = backward(self._unnamed(cotangents, training=training))
                 found.inputs = self._named_inputs(given)
-                found.gradients = dict(tapped.gradients)
-                found.own = dict(tapped.own)
+                found.gradients = tapped.gradients
             else:
                 zeros = {name: np.zeros_like(v) for name, v in found.outputs.items()}
                 backward(self._unnamed(zeros, training=training))
-                found.own = dict(tapped.own)
+            found.own = tapped.own
             found.parameters = self._parameter_gradients(tapped.model)
+        tapped.begin(None, {}, {})
         tapped.model.zero_gradients()
         found.statistics = self._statistics(tapped.model)
         return found
@@ -409,8 +410,10 @@ class NumpySession:
 class _Tapped:
     """The same text with taps: a node's pair (value, backward) passes through `_tap`."""
 
-    def __init__(self, emitted: Emitted, make: Callable[[Any, Any], Any]) -> None:
-        tree = instrument(audit(emitted.text, IMPORTS), emitted.lines)
+    def __init__(
+        self, emitted: Emitted, imports: Collection[str], make: Callable[[Any, Any], Any]
+    ) -> None:
+        tree = instrument(audit(emitted.text, imports), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
         self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
         self.model = make(self.module, NoDraws(np.random.PCG64(0)))
@@ -431,10 +434,11 @@ class _Tapped:
         cotangents: Mapping[str, Array],
         noise: Noise | None = None,
         skip: Container[str] = (),
+        observe: Observer | None = None,
     ) -> None:
         """Start a new pass."""
         self.feed, self.perturb, self.cotangents, self.noise = feed, perturb, cotangents, noise
-        self.skip = skip
+        self.skip, self.observe = skip, observe
         self.executions.begin()
         self.values: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
@@ -502,24 +506,35 @@ class _Tapped:
             value = value * self.perturb[node]
         if self.noise is not None:
             value = self.noise(node, value, False)
-        self.values[node] = value
+        self._told("values", node, value)
+        shape, dtype = value.shape, value.dtype  # and not the value, which is large
 
         def backward(gradient: Array) -> Any:
             if self.feed is not None:
-                gradient = self.cotangents.get(node, np.zeros_like(value))
+                given = self.cotangents[node] if node in self.cotangents else np.zeros(shape)
+                gradient = given.astype(dtype, copy=False)
             if node in self.perturb:
                 gradient = gradient * self.perturb[node]
             if self.noise is not None:
                 gradient = self.noise(node, gradient, True)
-            self.gradients[node] = gradient
-            given = back(gradient)
-            self.own[node] = given if isinstance(given, tuple) else (given,)
-            return given
+            self._told("gradients", node, gradient)
+            own = back(gradient)
+            self._told("own", node, own if isinstance(own, tuple) else (own,))
+            return own
 
         return value, backward
 
+    def _told(self, kind: str, node: str, answer: Any) -> None:
+        """Keep what a node answers, or give it to whoever observes the pass."""
+        if self.observe is None:
+            getattr(self, kind)[node] = answer
+        else:
+            self.observe(kind, node, answer)
+
     def _fed(self, node: str | None, index: int, value: Array) -> Array:
-        return value if self.feed is None or node is None else self.feed[node][index]
+        if self.feed is None or node is None:
+            return value
+        return np.asarray(self.feed[node][index]).astype(value.dtype, copy=False)
 
 
 def _objects(model: Any, path: str, kind: type) -> Iterator[tuple[int, str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from cnnspec.backends.program import (
     run_own,
 )
 from cnnspec.backends.slots import check_weights
+from cnnspec.backends.torch import IMPORTS
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.ops.base import show
 
@@ -45,6 +46,8 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32}
 class TorchSession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it."""
 
+    imports: ClassVar[frozenset[str]] = IMPORTS
+
     def __init__(
         self,
         emitted: Emitted,
@@ -58,7 +61,7 @@ class TorchSession:
         self.dtype = DTYPES[dtype]
         self.device = torch.device(device)
         if source is None:
-            audit(emitted.text, IMPORTS)
+            audit(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} torch")
             self.module = self.program.run()
         else:
@@ -345,7 +348,7 @@ class TorchSession:
     ) -> Trace:
         """Run the same text with every node tapped."""
         if self._tapped is None:
-            self._tapped = _Tapped(self.emitted, self._make)
+            self._tapped = _Tapped(self.emitted, self.imports, self._make)
             _share(self.model, self._tapped.model)
         tapped = self._tapped
         self._load(tapped.model, self._statistics(self.model))
@@ -396,8 +399,10 @@ class TorchSession:
 class _Tapped:
     """The same text with taps: expressions wrapped in the tree, held modules hooked."""
 
-    def __init__(self, emitted: Emitted, make: Callable[[Any], torch.nn.Module]) -> None:
-        tree = instrument(audit(emitted.text, IMPORTS), emitted.lines)
+    def __init__(
+        self, emitted: Emitted, imports: Collection[str], make: Callable[[Any], torch.nn.Module]
+    ) -> None:
+        tree = instrument(audit(emitted.text, imports), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} torch tapped", tree)
         self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
         self.model = make(self.module)
@@ -450,6 +455,8 @@ class _Tapped:
     def _tapped(self, node: str | None, value: torch.Tensor) -> torch.Tensor:
         if node is None:
             return value
+        if self.feed is not None and node not in self.feed:
+            return value.detach()
         # A view, because an op that hands its input on unchanged shares a tensor with the node
         # before it, and would share its gradient too.
         factor = self.perturb.get(node)
@@ -462,7 +469,9 @@ class _Tapped:
         return value
 
     def _fed(self, node: str | None, index: int, value: torch.Tensor) -> torch.Tensor:
-        return value if self.feed is None or node is None else self.feed[node][index]
+        if self.feed is None or node not in self.feed:
+            return value
+        return self.feed[node][index]
 
 
 def _share(model: torch.nn.Module, copy: torch.nn.Module) -> None:

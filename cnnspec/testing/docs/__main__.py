@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from cnnspec.json_schema import json_schema
-from cnnspec.testing.docs.cases import cases
+from cnnspec.testing.docs.cases import cases, documented
 from cnnspec.testing.docs.measure import measure, rows
 from cnnspec.testing.docs.page import page, read_measured
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     else:
         sys.exit("python -m cnnspec.testing.docs [--text]")
     ops.write_text(page(measured), encoding="utf-8")
-    text = json.dumps(json_schema(), indent=2) + "\n"
+    text = json.dumps(json_schema(documented()), indent=2) + "\n"
     (place / "schema.json").write_text(text, encoding="utf-8")
 
 

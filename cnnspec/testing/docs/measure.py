@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +19,10 @@ import numpy.typing as npt
 from cnnspec.api import read
 from cnnspec.backends import BUILT_IN, Session, Style, get
 from cnnspec.backends.base import Dtype, Trace
+from cnnspec.backends.columns import Unsupported
 from cnnspec.check import samples
 from cnnspec.check.bounds import feeds
-from cnnspec.cli.matrix import Matrix, matrix
+from cnnspec.cli.matrix import column
 from cnnspec.graph import Graph
 from cnnspec.testing.docs.cases import SHAPES, Case, shape_of
 
@@ -134,12 +134,7 @@ def _of_rank(
 
 def expresses(backend: str, case: Case) -> bool:
     """Whether a back end has the op of a case."""
-    return _reasons()[case.op.key][backend] is None
-
-
-@cache
-def _reasons() -> Matrix:
-    return matrix()
+    return not isinstance(column(backend).get(case.op.part or case.op), Unsupported)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cnnspec.backends import BUILT_IN
 from cnnspec.backends.base import Dtype
-from cnnspec.ops.base import Op, Param, registered
+from cnnspec.ops.base import Op, Param
 from cnnspec.ops.initializer import Initializer, holds_initializer, parts
-from cnnspec.testing.docs.cases import SHAPES, Case, cases_of, shape_of
+from cnnspec.testing.docs.cases import SHAPES, Case, cases_of, documented, shape_of
 from cnnspec.testing.docs.kinks import derivatives
 from cnnspec.testing.docs.measure import (
     COLUMNS,
@@ -61,7 +61,7 @@ def page(measured: Measured) -> str:
     Args:
         measured: powers of ten, one for each number of a cell; a missing one is written as `?`.
     """
-    ops = [op for op in registered() if op.__module__.startswith("cnnspec.")]
+    ops = documented()
     links = " ".join(f"[`{op.key}`](#{op.key})" for op in ops)
     sections = [section(op, measured) for op in ops]
     return HEAD.format(shape="x".join(map(str, SHAPES[2]))) + "\n\n".join([links, *sections]) + "\n"

@@ -1,0 +1,1 @@
+"""The snake activation, and NumPy files that run as programs, for cnnspec."""
