@@ -19,6 +19,7 @@ from cnnspec.backends.parts import (
     children,
     common,
     empty,
+    first_owner,
     own_name,
     owner_of,
     part_of,
@@ -194,7 +195,7 @@ class Groups:
         name = _digits(child.name)
         owner = owner_of(child, around)
         if child.kind == "block":
-            wanted = child if child.owner is None else child.owner
+            wanted = first_owner(child)
             return ("block", name, owner, self.of[wanted.path].id, child.when)
         if child.kind in ("repeat", "instances"):
             forms = [self._form_of(entry, child) for entry in self.children(child)]

@@ -90,6 +90,13 @@ def empty(child: Child) -> bool:
     return isinstance(child, Scope) and next(child.nodes(), None) is None
 
 
+def first_owner(scope: Scope) -> Scope:
+    """The scope whose layers are used in the end, where one shares with one that shares."""
+    while scope.owner is not None:
+        scope = scope.owner
+    return scope
+
+
 def owner_of(child: Child, around: Scope) -> str | None:
     """The name of the layer of the same scope whose parameters a child shares.
 
@@ -97,7 +104,7 @@ def owner_of(child: Child, around: Scope) -> str | None:
     """
     if isinstance(child, Absent) or child.owner is None:
         return None
-    path = child.owner.id if isinstance(child.owner, Node) else child.owner.path
+    path = child.owner.id if isinstance(child.owner, Node) else first_owner(child.owner).path
     inside = not around.path or path.startswith(f"{around.path}.")
     return relative(path, around) if inside else None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from cnnspec.backends.base import Place, Range
 from cnnspec.backends.groups import Group, Groups
-from cnnspec.backends.parts import relative
+from cnnspec.backends.parts import first_owner, relative
 from cnnspec.graph import Absent, Node, Scope
 from cnnspec.ops.base import Op
 
@@ -48,8 +48,12 @@ class _Walk:
         self, child: Scope, key: str, around: Scope, live: str, instance: str
     ) -> Iterator[tuple[str, Place]]:
         """What one scope inside another holds."""
-        owner = child if child.owner is None else child.owner
-        path = live if child.kind == "instances" else _joined(live, relative(owner.path, around))
+        if child.kind == "instances":
+            path = live
+        elif child.owner is None:
+            path = _joined(live, relative(child.path, around))
+        else:
+            path = first_owner(child).path
         if child.kind == "block":
             yield from self.member(child, self.groups.of[child.path], path)
             return

@@ -114,11 +114,12 @@ def compare(
             if not math.isfinite(magnitude(error)):
                 error[~(np.isfinite(left) & np.isfinite(right))] = math.inf
             ratio = error / limit
+            ratio[np.isinf(error)] = math.inf
             at = int(np.argmax(ratio))
             if math.isnan(ratio[at]):  # no error within no bound is 0 / 0
                 ratio[error == 0] = 0.0
                 at = int(np.argmax(ratio))
-            agree = agree and bool(ratio[at] < 1 or np.all(error <= limit))
+            agree = agree and bool(ratio[at] < 1 or np.all((error <= limit) & (error < math.inf)))
             max_error = max(max_error, float(error.max()))
             largest = max(largest, magnitude(left))
             if not ratio[at] <= worst_ratio:

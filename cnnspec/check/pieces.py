@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 PIECE = 1 << 15
 """Elements of a piece: 256 KiB of float64."""
-NARROW_FROM = 1 << 20
+NARROW_FROM = 1 << 16
 """Elements from which bounds are kept in float32, in half the memory; they need no more digits."""
 SMALLEST = 2.0**-126
 """Of float32, without loss of digits."""

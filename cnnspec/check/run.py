@@ -113,8 +113,6 @@ class Checker:
         sample, known = self._compare_modes()
         self._close_single()
         if "float64" in self.options.dtypes:
-            if not self.options.sources:
-                known.answer, known.whole = Trace(), None  # gigabytes that steps do not need
             stepping.steps(self, known)
         if self.options.save:
             self._save(sample)
@@ -303,19 +301,25 @@ class Checker:
                 self.graph, self.reference, sample, answer, own, replicates=whole, **common
             )
             values = {**sample.inputs, **answer.values}
-            spread = known.whole.spread
+            spread, known.whole.spread = known.whole.spread, {}
             known.unsafe = tuple(margin.unsafe(nodes, values, spread, UNIT["float64"]))
         return known
 
     def _compare(self, known: modes.Known) -> None:
+        """All comparisons of a mode; what is no longer needed of it, gigabytes, is forgotten."""
         if "float64" in self.options.dtypes:
             modes.isolated(self, known)
-            modes.end_to_end(self, known)
+            known.answer.own = {}
         if "float32" in self.options.dtypes:
-            known.answer.own = {}  # as large as all values, and compared
             single.single_precision(self, known)
         if self.options.sources:
             self.known[known.training] = known  # to find the first module that differs
+        else:
+            known.answer = Trace()
+        if "float64" in self.options.dtypes:
+            modes.end_to_end(self, known)
+            if not self.options.sources:
+                known.whole = None
 
     def add(self, a: Array, b: Array, bound: Any, **about: Any) -> None:
         """Compare two tensors and note the outcome."""

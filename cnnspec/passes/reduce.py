@@ -9,8 +9,8 @@ a small input, if nothing degenerates on it. A size counts where
 - every tap of a kernel that reads data at the spec's own size still does, so that no part of a
   weight lies in the padding.
 
-Of these the fewest elements win, with all spatial axes of an input pairwise different if any such
-sizes are smaller than the spec's own.
+Of these the fewest elements win, among those with all spatial axes of an input pairwise different.
+Only where the spec's own are not, and nothing smaller is, axes may be equal.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def reduce(graph: Graph) -> Graph:
     """The graph on its smallest inputs; the graph itself where its own are the smallest.
 
     Axes are searched one by one, then together, which finds the smallest input for ops that treat
-    axes alike; ops that mix them (`flatten` in front of `dense`) fix the size in any case. Inputs
+    axes one by one; for others all axes shrink in proportion, if that is legal. Inputs
     of equal size change together, and all in proportion where that alone is legal.
     """
     probe = _Probe(graph)
@@ -105,15 +105,29 @@ def _smallest(probe: _Probe, shapes: Mapping[str, Shape], group: _Group) -> Mapp
             if legal((*group.own[:axis], n, *group.own[axis + 1 :])) is not None
         )
         choices.append([*itertools.islice(fitting, KEPT), own])
-    together = sorted(itertools.product(*choices), key=lambda sizes: (math.prod(sizes), sizes))
+    together = sorted(
+        {*itertools.product(*choices), *_scaled(group.own)},
+        key=lambda sizes: (math.prod(sizes), sizes),
+    )
     smaller = [sizes for sizes in together if math.prod(sizes) < math.prod(group.own)]
-    for different in (True, False):
+    for different in (True, False) if _repeats(group.own) else (True,):
         for sizes in smaller:
-            if (len(set(sizes)) == len(sizes)) is different:
+            if _repeats(sizes) is not different:
                 made = legal(sizes)
                 if made is not None:
                     return made
     return {entry.name: shapes[entry.name] for entry in group.members}
+
+
+def _scaled(own: Sizes) -> Iterator[Sizes]:
+    """Smaller sizes in proportion, for networks that do not treat axes one by one."""
+    for size in _sizes(own[0]):
+        if all(n * size % own[0] == 0 for n in own):
+            yield tuple(n * size // own[0] for n in own)
+
+
+def _repeats(sizes: Sizes) -> bool:
+    return len(set(sizes)) < len(sizes)
 
 
 def _sizes(own: int) -> Iterator[int]:

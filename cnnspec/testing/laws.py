@@ -35,10 +35,10 @@ def check_op(
 ) -> None:
     """Hold an op to its laws on random networks that contain it.
 
-    The reference's gradients are those of finite differences, and all backends agree in float64
-    on outputs, gradients, running statistics and training steps. A backend that states that it
-    cannot express the op is left out; a strategy for its fields has to be registered in
-    `cnnspec.testing.OPS`.
+    The reference's gradients are those of finite differences, fresh models have the spec's
+    initial values, and all backends agree in float64 on outputs, gradients, running statistics
+    and training steps. A backend that states that it cannot express the op is left out; a
+    strategy for its fields has to be registered in `cnnspec.testing.OPS`.
 
     Args:
         op: a registered op class.
@@ -56,12 +56,14 @@ def check_network(text: str, backends: Sequence[str] = tuple(BUILT_IN)) -> None:
     """Hold one network to the laws of `check_op`.
 
     Raises:
-        AssertionError: a gradient is wrong, or two backends disagree.
+        AssertionError: a gradient or an initial value is wrong, or two backends disagree.
     """
     graph = read(text).graph
     check_gradients(graph)
     able = [name for name in (REFERENCE, *backends) if expresses(get(name), graph)]
     able = list(dict.fromkeys(able))
+    for name in able:
+        _with_session(get(name), graph, lambda fresh: check_start(graph, fresh.weights()))
     if len(able) > 1:
         agree(graph, able)
 
@@ -160,9 +162,13 @@ def _check_session(backend: Backend, text: str) -> None:
     graph = read(text).graph
     if not expresses(backend, graph):
         return
+    _with_session(backend, graph, lambda session: check_session(graph, session))
+
+
+def _with_session(backend: Backend, graph: Graph, law: Callable[[Session], None]) -> None:
     session = backend.open(backend.emit(graph, Style(random="counter")), dtype="float64")
     try:
-        check_session(graph, session)
+        law(session)
     finally:
         session.close()
 
@@ -179,7 +185,7 @@ def check_session(graph: Graph, session: Session) -> None:
     """
     weights = samples.weights(graph, graph.seed)
     sample = samples.sample(graph, graph.seed, 0, samples.batch_size(graph))
-    _check_start(graph, session.weights())
+    check_start(graph, session.weights())
     session.assign(weights)
     _same(session.weights(), weights, "weights come back as assigned")
     for value in session.weights().values():
@@ -216,8 +222,12 @@ def check_session(graph: Graph, session: Session) -> None:
         _check_training(graph, session, weights, sample)
 
 
-def _check_start(graph: Graph, weights: Mapping[str, Array]) -> None:
-    """Constants are those of the spec, as float32 has them; what is drawn is no constant."""
+def check_start(graph: Graph, weights: Mapping[str, Array]) -> None:
+    """A fresh model's constants are the spec's, as float32 has them; what is drawn is none.
+
+    Raises:
+        AssertionError: a parameter starts with something else.
+    """
     for name, param in graph.params().items():
         value = weights[name]
         law = f"{name} starts as {param.init!r} says"

@@ -363,7 +363,8 @@ class NumpySession:
                 found.inputs = self._named_inputs(given)
                 found.gradients = tapped.gradients
             else:
-                zeros = {name: np.zeros_like(v) for name, v in found.outputs.items()}
+                # Every node has its own cotangent; what is skipped has a value of another shape.
+                zeros = {name: np.zeros(()) for name in found.outputs}
                 backward(self._unnamed(zeros, training=training))
             found.own = tapped.own
             found.parameters = self._parameter_gradients(tapped.model)
@@ -439,6 +440,7 @@ class _Tapped:
         """Start a new pass."""
         self.feed, self.perturb, self.cotangents, self.noise = feed, perturb, cotangents, noise
         self.skip, self.observe = skip, observe
+        self.skipped = False  # whether the layer that has just run was left out
         self.executions.begin()
         self.values: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
@@ -471,6 +473,7 @@ class _Tapped:
 
         def skipping(x: Array, *more: Any) -> Pair:
             if path in self.skip:
+                self.skipped = True
                 return x, lambda _: np.zeros_like(x)
             pair: Pair = forward(x, *more)
             return pair
@@ -502,27 +505,46 @@ class _Tapped:
         if node is None:
             return pair
         value, back = pair
+        if self.skipped:
+            # What is skipped hands its input on, and others go by the shape of its value.
+            self.skipped = False
+            if node in self.cotangents:
+                shape = self.cotangents[node].shape
+                value = np.broadcast_to(np.zeros((), value.dtype), shape)
         if node in self.perturb:
             value = value * self.perturb[node]
         if self.noise is not None:
             value = self.noise(node, value, False)
         self._told("values", node, value)
-        shape, dtype = value.shape, value.dtype  # and not the value, which is large
+        if self.feed is not None:
+            return value, self._alone(node, value, back)
 
         def backward(gradient: Array) -> Any:
-            if self.feed is not None:
-                given = self.cotangents[node] if node in self.cotangents else np.zeros(shape)
-                gradient = given.astype(dtype, copy=False)
-            if node in self.perturb:
-                gradient = gradient * self.perturb[node]
-            if self.noise is not None:
-                gradient = self.noise(node, gradient, True)
-            self._told("gradients", node, gradient)
-            own = back(gradient)
-            self._told("own", node, own if isinstance(own, tuple) else (own,))
-            return own
+            return self._pulled(node, gradient, back)
 
         return value, backward
+
+    def _alone(self, node: str, value: Array, back: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Go backward at once, as the cotangent is given, and forget what that needs."""
+        if not self.cotangents:
+            return back
+        given = self.cotangents[node] if node in self.cotangents else np.zeros_like(value)
+        own = self._pulled(node, given.astype(value.dtype, copy=False), back)
+        if isinstance(own, tuple):
+            zeros: Any = tuple(np.broadcast_to(ZERO, each.shape) for each in own)
+        else:
+            zeros = np.broadcast_to(ZERO, own.shape)
+        return lambda _: zeros
+
+    def _pulled(self, node: str, gradient: Array, back: Callable[[Any], Any]) -> Any:
+        if node in self.perturb:
+            gradient = gradient * self.perturb[node]
+        if self.noise is not None:
+            gradient = self.noise(node, gradient, True)
+        self._told("gradients", node, gradient)
+        own = back(gradient)
+        self._told("own", node, own if isinstance(own, tuple) else (own,))
+        return own
 
     def _told(self, kind: str, node: str, answer: Any) -> None:
         """Keep what a node answers, or give it to whoever observes the pass."""
