@@ -89,9 +89,8 @@ def plan(
     running = [False] * len(body)
     following = len(body)  # index of the next statement that makes a new running value
     for index in reversed(range(len(body))):
-        if last.get(body[index].values[0], index) <= following and not _aside(
-            body, index, last, following
-        ):
+        first = body[index].values[0]
+        if last.get(first, len(body) + 1) <= following and not _aside(body, index, last, following):
             running[index] = True
             following = index
     local: dict[str, str] = {}
@@ -106,11 +105,12 @@ def plan(
         arguments.append(argument)
         local[key] = argument
     for item, is_running in zip(body, running, strict=True):
-        first, *others = item.values
-        local[first] = RUNNING if is_running else names.take(plain(item.labels[0]))
-        for key, label in zip(others, item.labels[1:], strict=True):
-            read = key in last or unread is None
-            local[key] = names.take(plain(label)) if read else unread or UNREAD
+        if is_running:
+            local[item.values[0]] = RUNNING
+        for key, label in zip(item.values, item.labels, strict=True):
+            if key not in local:
+                read = key in last or unread is None
+                local[key] = names.take(plain(label)) if read else unread or UNREAD
     return Plan(tuple(arguments), local)
 
 
