@@ -107,7 +107,7 @@ class Nodes:
         fine = self._limits(faults, layer, path, inferred)
         owner = None
         if instance.twin is not None:
-            owner = owner_of(instance.twin, layer, path, op, inferred)
+            owner = owner_of(instance.twin, path, op, inputs[0].shape, inferred)
             fine &= owner is not None
         if not fine:
             return None

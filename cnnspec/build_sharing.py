@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from cnnspec.document import Path
 from cnnspec.faults import Faults, quoted
 from cnnspec.graph import Input, Node, Scope
-from cnnspec.ops.base import Inferred, Op, show
+from cnnspec.ops.base import Inferred, Op, Shape, show
 from cnnspec.spec import Layer
+from cnnspec.window import Window
 from cnnspec.wires import Names, Unknown, look_up, name_label
 
 
@@ -89,8 +90,8 @@ def find_twin(
     return twin
 
 
-def owner_of(twin: Twin, layer: Layer, path: str, op: Op, inferred: Inferred) -> Node[Op] | None:
-    """The node whose parameters a node uses; None with a fault."""
+def owner_of(twin: Twin, path: str, op: Op, shape: Shape, inferred: Inferred) -> Node[Op] | None:
+    """The node whose parameters a node with this op and input uses; None with a fault."""
     target = twin.target
     whole = twin.other.block  # then every layer of the block is shared, those without any too
     shown = f"`{target.id}`" if whole and isinstance(target, Node) else quoted(twin.name)
@@ -106,6 +107,15 @@ def owner_of(twin: Twin, layer: Layer, path: str, op: Op, inferred: Inferred) ->
     elif op.one_rank and len(target.shape) != len(inferred.shape):
         message = f"`{op.key}` serves inputs of one number of axes, and these are "
         twin.refuse(message + f"{show(target.shape)} and {show(inferred.shape)}")
+    elif (one := op.window(target.inputs[0].shape)) != (other := op.window(shape)):
+        assert one is not None
+        assert other is not None
+        pads = f"{shown} pads {_sides(one)}, and this layer would pad {_sides(other)}"
+        twin.refuse(f"{pads}, as its input has another size")
     else:
         return target if target.owner is None else target.owner
     return None
+
+
+def _sides(window: Window) -> str:
+    return " x ".join(f"[{before}, {after}]" for before, after in window.pads)

@@ -371,3 +371,24 @@ def test_zeros_alone_are_no_output() -> None:
 def test_too_many_channels_are_refused() -> None:
     text = spec("@@depthwise_conv: {kernel: 1, multiplier: 2147483647}", input="[3, 5]")
     check_marked(text, "too-large")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "conv: {filters: 2, kernel: 3, stride: 2, padding: same",
+        "depthwise_conv: {kernel: 3, stride: 2, padding: same",
+        "separable_conv: {filters: 2, kernel: 3, stride: 2, padding: same",
+    ],
+)
+def test_pads_that_follow_the_size_are_not_shared(layer: str) -> None:
+    text = spec(
+        f"{layer}, name: one, from: left}}",
+        f"{layer}, name: two, from: right, share: @@one}}",
+        input="{left: [3, 6], right: [3, 7]}",
+        more="outputs: {a: one, b: two}\n",
+    )
+    found = check_marked(text, "cannot-share")
+    assert found.message == (
+        "`one` pads [0, 1], and this layer would pad [1, 1], as its input has another size"
+    )

@@ -36,16 +36,13 @@ ISOLATED_STEP = 2.0**-24
 END_TO_END_STEP = 2.0**-45
 """Far above the unit roundoff of float64, far below what would flip a decision."""
 
-REPLICATES = (8, 5)
+REPLICATES, COSTLY_REPLICATES = (8, 5), (4, 2)
 """Of each layer on its own, and of a whole pass or training run.
 
-The root mean square over a tensor steadies them.
+The root mean square over a tensor steadies them, all the more where tensors are large.
 """
 COSTLY = 10**9
-"""Multiply-accumulates of a batch from which on half as many have to do.
-
-Such networks have large tensors, over which the root mean square is all the steadier.
-"""
+"""Multiply-accumulates of a batch from which on the fewer have to do."""
 STATISTIC_ROUNDING = 16.0
 
 
@@ -94,8 +91,7 @@ def _flat(own: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
 def replicates(graph: Graph, batch: int) -> tuple[int, int]:
     """How often a layer on its own, and a whole pass or run, is perturbed."""
     macs = batch * sum(graph.macs(node) for node in graph.nodes)
-    alone, whole = REPLICATES
-    return (alone, whole) if macs < COSTLY else (-(-alone // 2), -(-whole // 2))
+    return REPLICATES if macs < COSTLY else COSTLY_REPLICATES
 
 
 def isolated(

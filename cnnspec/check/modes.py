@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 INFERENCE, TRAINING = False, True
-PORTION = 1 << 28
+PORTION = 1 << 29
 """Bytes of the inputs and outputs of nodes that an engine is fed with at once."""
 
 

@@ -121,6 +121,7 @@ class _Known:
     layer: tuple[str, Fields] | None = None
     params: tuple[Shape, ...] = ()
     reads: int = 0
+    read: Shape | None = None
 
 
 @dataclass
@@ -251,7 +252,7 @@ class _Network:
         self._note(inferred)
         params = tuple(param.shape for param in inferred.params)
         layer = None if key == "sequence" or (more and "share" in more) else (key, given)
-        self.above = _Known(name, inferred.shape, layer, params)
+        self.above = _Known(name, inferred.shape, layer, params, read=sources[0].shape)
         self.values.append(self.above)
 
     def _add_parts(self, key: str, given: Fields, source: _Known, parts: Sequence[Op]) -> None:
@@ -433,5 +434,8 @@ def _same_params(owner: _Known, source: _Known) -> Inferred | None:
     if inferred is None or tuple(param.shape for param in inferred.params) != owner.params:
         return None
     if op.one_rank and len(source.shape) != len(owner.shape):
+        return None
+    made = op.model_validate(_tuples(given))
+    if owner.read is None or made.window(owner.read) != made.window(source.shape):
         return None
     return inferred

@@ -81,6 +81,8 @@ def set_position(model, step, first=0):
     for layer in model.layers:
         if isinstance(layer, CounterDropout):
             layer.position.state.assign([step, first])
+        for block in vars(layer).get("blocks", []):  # a layer that repeats blocks
+            set_position(block, step, first)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -111,7 +113,8 @@ class BatchNorm(layers.BatchNormalization):
 def cross_entropy(outputs, targets):
     """Sum of -log softmax(outputs)[label], and the number of labels."""
     labels = ops.cast(targets, "int32")
-    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    # A copy, since Keras takes what goes into a sigmoid or softmax in the place of its value.
+    losses = ops.sparse_categorical_crossentropy(labels, ops.copy(outputs), from_logits=True)
     return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
 
 

@@ -42,7 +42,8 @@ class BatchNorm(layers.BatchNormalization):
 def cross_entropy(outputs, targets):
     """Sum of -log softmax(outputs)[label], and the number of labels."""
     labels = ops.cast(targets, "int32")
-    losses = ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    # A copy, since Keras takes what goes into a sigmoid or softmax in the place of its value.
+    losses = ops.sparse_categorical_crossentropy(labels, ops.copy(outputs), from_logits=True)
     return ops.sum(losses), ops.cast(ops.size(labels), losses.dtype)
 
 

@@ -277,10 +277,13 @@ class Conv(Layer):
             return array[n, :, first:end]
 
         def pieces():
-            """Images, rows of output, the same as pixels, and their windows as columns."""
+            """Images, rows of output, the same as pixels, and their windows as columns.
+
+            Small images share their columns, so that the weight is read once for all of them.
+            """
             buffer = np.empty(0, x.dtype)
             for n, rows in tiles(images, size[0], groups * depth * per_row):
-                view = window_view(read(padded, n, rows), *geometry)
+                view = np.moveaxis(window_view(read(padded, n, rows), *geometry), 0, 1 + rank)
                 if not pointwise:
                     if buffer.size < view.size:
                         buffer = np.empty(view.size, x.dtype)
@@ -288,29 +291,36 @@ class Conv(Layer):
                     columns[...] = view
                     view = columns
                 pixels = slice(rows.start * per_row, rows.stop * per_row)
-                yield n, rows, pixels, view.reshape(len(view), groups, depth, -1)
+                yield n, rows, pixels, view.reshape(groups, depth, -1)
 
         y = np.empty((images, groups, filters // groups, size[0] * per_row), x.dtype)
         for n, _, pixels, columns in pieces():
-            np.matmul(matrix, columns, out=y[n, ..., pixels])
+            if n.stop - n.start == 1:
+                np.matmul(matrix, columns, out=y[n.start, ..., pixels])
+            else:
+                part = np.moveaxis(y[n, ..., pixels], 0, 2)
+                part[...] = (matrix @ columns).reshape(part.shape)
         if "bias" in self.parameters:
             y += self.parameters["bias"].reshape(groups, -1, 1)
 
         def backward(g):
             g = g.reshape(images, groups, filters // groups, -1)
-            g_matrix, g_padded = np.zeros_like(matrix), np.zeros_like(padded)
+            g_matrix, g_padded = np.zeros(matrix.shape, x.dtype), np.zeros_like(padded)
             multiply = np.multiply if filters == groups else np.matmul
             for n, rows, pixels, columns in pieces():
-                part = g[n, ..., pixels]
-                g_matrix += (part @ columns.swapaxes(2, 3)).sum(0)
+                part = np.moveaxis(g[n, ..., pixels], 0, 2).reshape(*matrix.shape[:2], -1)
+                if n.start == rows.start == 0:
+                    np.matmul(part, columns.swapaxes(1, 2), out=g_matrix)
+                else:
+                    g_matrix += part @ columns.swapaxes(1, 2)
                 out = None if pointwise else columns
                 g_columns = multiply(matrix.swapaxes(1, 2), part, out=out)
                 height = rows.stop - rows.start
-                g_view = g_columns.reshape(-1, x.shape[1], *self.kernel, height, *size[1:])
-                target = read(g_padded, n, rows)
+                g_view = g_columns.reshape(x.shape[1], *self.kernel, -1, height, *size[1:])
+                target = np.moveaxis(read(g_padded, n, rows), 0, 1)
                 at = np.ndindex(*self.kernel)
                 for q, index in zip(at, window_slices(target.shape[2:], *geometry), strict=True):
-                    target[index] += g_view[(slice(None), slice(None), *q)]
+                    target[index] += g_view[(slice(None), *q)]
             g_weight = g_matrix.reshape(weight.shape)
             self.accumulate("weight", np.flip(g_weight, kernel_axes) if self.flip else g_weight)
             if "bias" in self.parameters:
