@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ def relative(a: Any, b: Any, *, absolute: bool = False) -> float:
     return float(np.abs(a - b).max()) / (1.0 if absolute else top or 1.0)
 
 
-def worst(a: dict[str, Any], b: dict[str, Any], null: frozenset[str] = frozenset()) -> float:
+def worst(a: Mapping[str, Any], b: Mapping[str, Any], null: frozenset[str] = frozenset()) -> float:
     """The largest relative difference; those of `null`, which are rounding alone, absolute."""
     assert a.keys() == b.keys()
     return max((relative(a[n], b[n], absolute=n in null) for n in a), default=0.0)

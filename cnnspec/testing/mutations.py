@@ -16,8 +16,8 @@ WORDS = (
     "None", "class", "__init__", "", "no", "1", "x\"; import os", "é", "a b", "$n", "cross_entropy",
 )  # fmt: skip
 NUMBERS = (
-    0, 1, 2, -1, 3, 7, 10**6 + 1, 10**7, 2**31 - 1, 2**31, 2**63, 10**30, 0.5, -0.5, 1.0, 1e-320, 1e308,
-    float("inf"), float("-inf"), float("nan"),
+    0, 1, 2, -1, 3, 7, 10**6 + 1, 10**7, 2**31 - 1, 2**31, 2**63, 10**30, 0.5, -0.5, 1.0,
+    1e-320, 1e308, float("inf"), float("-inf"), float("nan"),
 )  # fmt: skip
 FIELDS = (
     "name", "from", "share", "expect", "kernel", "stride", "padding", "dilation", "groups", "units",
