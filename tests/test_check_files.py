@@ -510,3 +510,37 @@ def test_views_of_pieces_are_written_through() -> None:
     assert target.tolist() == np.arange(12.0).reshape(3, 4).tolist()
     shapes = itertools.product((0, 1, 5), (0, 3))
     assert all(sum(x.size for (x,) in pieces.pieces(np.zeros(s))) == math.prod(s) for s in shapes)
+
+
+def test_a_chaotic_run_is_compared_as_long_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"backends": ("numpy", "torch"), "dtype": "float64", "steps": 4}
+    plain = only(check(graph_of(), in_process=True, **options))
+    assert {c.update for c in plain.comparisons if c.name == "loss"} == {0, 1, 2, 3}
+    assert not any("rounding has grown" in note for note in plain.notes)
+    # What such a network does by itself, with a limit that this one exceeds after some updates.
+    network = graph_of(SPEC + "train: {loss: mean_squared_error, optimizer: {sgd: {lr: 0.1}}}\n")
+    session, sample = reference(network)
+    start = session.weights()
+    batches = [(sample.inputs, samples.targets(network, 0, update, 3)) for update in range(4)]
+    run = trajectory.Trajectory(session, start, batches, updates_per_epoch=2)
+    answer = session.trace(sample.inputs, cotangents=sample.cotangents, training=True)
+    common: dict[str, Any] = {"training": True, "at": At(), "seed": 0, "replicates": 2}
+    own = bounds.isolated(network.nodes, session, start, sample.inputs, answer, **common)
+    run.perturb(network, own, 0, 2)
+    growth = [
+        max(
+            spread.typical(name) / pieces.root_mean_square(value) for name, value in weights.items()
+        )
+        for spread, weights in zip(run._spreads, run.weights, strict=True)
+    ]
+    assert growth == sorted(growth)
+    limit = math.sqrt(growth[1] * growth[2]) * bounds.END_TO_END_STEP
+    monkeypatch.setattr(trajectory, "MOST_GROWTH", limit)
+    run.perturb(network, own, 0, 2)
+    assert (run.chaotic, len(run.losses), len(run.weights)) == (2, 2, 2)
+    run.close()
+    monkeypatch.setattr(trajectory, "MOST_GROWTH", 1e-30)
+    found = only(check(graph_of(), in_process=True, **options))
+    assert found.agree
+    assert any("at update 0 rounding has grown" in note for note in found.notes)
+    assert not any(c.name == "loss" for c in found.comparisons)

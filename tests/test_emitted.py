@@ -145,10 +145,10 @@ RANDOM = {
 }
 
 
-def without_helpers(source: str, entry: str) -> list[str]:
-    """Everything from the network on, its class or function and training, a statement a line."""
+def without_helpers(source: str, written: set[str]) -> list[str]:
+    """Everything from the first block on, or the network, and training, a statement a line."""
     body = ast.parse(source).body
-    start = next(i for i, statement in enumerate(body) if getattr(statement, "name", "") == entry)
+    start = next(i for i, statement in enumerate(body) if getattr(statement, "name", "") in written)
     lines = "\n".join(ast.unparse(statement) for statement in body[start:]).splitlines()
     # A sequence is one statement, and its parts are lines.
     return [part for line in lines if line.strip() for part in line.split(", '")]
@@ -162,18 +162,21 @@ def test_styles_differ_in_random_layers_only(spec: str, backend: str) -> None:
     if not any(node.op.random for node in network.nodes):
         assert plain.text == counter.text
         return
-    one, other = (without_helpers(made.text, made.entry) for made in (plain, counter))
+    blocks = {scope.block for scope in scopes(network.root) if scope.block is not None}
+    written = {plain.entry, "build_models", "train_step", *blocks, *map(camel, blocks)}
+    one, other = (without_helpers(made.text, written) for made in (plain, counter))
     changed = [line for line in difflib.ndiff(one, other) if line[0] in "+-"]
     assert any("Dropout" in line for line in changed)
     # A constructor that draws nothing else needs no generator, so only these lines come and go.
-    assert [line for line in changed if not re.search(RANDOM[backend], line)] == []
+    made_of = "|".join(rf"\b{camel(block)}\(" for block in sorted(blocks)) or "$^"
+    # A block that draws is handed the generator.
+    allowed = rf"{RANDOM[backend]}|{made_of}" + (r"|def __init__\(self" if blocks else "")
+    assert [line for line in changed if not re.search(allowed, line)] == []
     definitions = [
         {s.name: ast.unparse(s) for s in ast.parse(made.text).body if hasattr(s, "name")}
         for made in (plain, counter)
     ]
     assert definitions
-    blocks = {scope.block for scope in scopes(network.root) if scope.block is not None}
-    written = {plain.entry, "build_models", "train_step", *blocks, *map(camel, blocks)}
     for name in set(definitions[0]) & set(definitions[1]):
         if name not in written:
             assert definitions[0][name] == definitions[1][name], name

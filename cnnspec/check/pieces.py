@@ -6,6 +6,7 @@ tensor for every operation in it; over gigabytes of weights that is most of a ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,14 @@ def magnitude(value: Array) -> float:
     if not value.size:
         return 0.0
     return max(abs(float(value.max())), abs(float(value.min())))
+
+
+def root_mean_square(value: Array) -> float:
+    """Over all elements, 0 of nothing."""
+    if not value.size:
+        return 0.0
+    squares = math.fsum(float(np.square(x, dtype=np.float64).sum()) for (x,) in pieces(value))
+    return math.sqrt(squares / value.size)
 
 
 def distance(a: Array, b: Array) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnspec.check.pieces import bound_dtype, pieces
+from cnnspec.check.pieces import bound_dtype, pieces, root_mean_square
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Op
 
@@ -52,11 +52,7 @@ class Spread:
 
     def typical(self, name: str) -> float:
         """The root mean square over a tensor."""
-        largest = self.largest[name]
-        if not largest.size:
-            return 0.0
-        squares = math.fsum(float(np.square(x, dtype=np.float64).sum()) for (x,) in pieces(largest))
-        return math.sqrt(squares / largest.size)
+        return root_mean_square(self.largest[name])
 
     def coefficient(self, name: str, factor: float = SPREAD) -> Array:
         """Bound per unit of u; the memory of the deviations becomes that of the bound."""

@@ -61,6 +61,11 @@ def steps(checker: Checker, known: modes.Known) -> None:
     size = len(next(iter(known.sample.inputs.values())))
     _, replicates = bounds.replicates(checker.graph, size)
     trajectory.perturb(checker.graph, known.own, checker.seed, replicates)
+    if trajectory.chaotic is not None:
+        checker.report.notes.append(
+            f"at update {trajectory.chaotic} rounding has grown to a part of the weights that no "
+            "bound can be made of, in the reference itself; from there on steps are not compared"
+        )
     skipped, owners = _noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
         inputs, wanted = batches[update]

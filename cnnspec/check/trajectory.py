@@ -16,7 +16,7 @@ from cnnspec.check.bounds import (
     STATISTIC_ROUNDING,
     Bounds,
 )
-from cnnspec.check.pieces import magnitude, pieces
+from cnnspec.check.pieces import magnitude, pieces, root_mean_square
 from cnnspec.check.samples import seeds
 from cnnspec.check.spread import Noise, Spread
 from cnnspec.graph import Graph
@@ -25,6 +25,9 @@ Array = npt.NDArray[Any]
 Batch = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 UPDATE_ROUNDING = 4.0
+MOST_GROWTH = 2.0**-10
+"""Of the weights themselves, that perturbed runs may be apart: beyond, decisions flip in numbers
+and deviations stop growing in proportion, so that nothing follows for smaller ones."""
 IN_MEMORY = 1 << 30
 """Bytes of weights that are kept in memory; the rest goes to a temporary file."""
 
@@ -69,6 +72,7 @@ class Trajectory:
         losses: before each update.
         weights: after each update.
         diverged: the first update whose numbers no longer mean anything, None if there is none.
+        chaotic: the first update at which rounding has grown beyond what a bound can be made of.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Trajectory:
         self.losses: list[float] = []
         self.weights: list[dict[str, Array]] = []
         self.diverged: int | None = None
+        self.chaotic: int | None = None
         limit = math.sqrt(np.finfo(np.float64).max)
         reference.reset()
         for update, (inputs, targets) in enumerate(batches):
@@ -133,6 +138,20 @@ class Trajectory:
         terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
         self._summed = STATISTIC_ROUNDING + 16 * math.sqrt(terms)
         self._rounded = {name: np.zeros(np.shape(value)) for name, value in self._start.items()}
+
+        for update, spread in enumerate(self._spreads):
+            if self._grown(spread, self.weights[update]):
+                self.chaotic = update
+                del self.losses[update:], self.weights[update:]
+                break
+
+    def _grown(self, spread: Spread, weights: Mapping[str, Array]) -> bool:
+        """Whether the perturbed runs have left the straight line that bounds are scaled along."""
+        limit = MOST_GROWTH / END_TO_END_STEP
+        return any(
+            spread.typical(name) > limit * root_mean_square(value)
+            for name, value in weights.items()
+        )
 
     def loss_bound(self, update: int) -> float:
         """Coefficient of u of the loss before an update; once for each."""
