@@ -373,15 +373,30 @@ def test_perturbed_runs_leave_the_start_as_it_was() -> None:
 def test_weights_beyond_a_limit_are_kept_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trajectory, "IN_MEMORY", 100)
     store = trajectory.Store()
-    values = [np.full((3, 5), float(i)) for i in range(4)]
-    kept = [store.keep(value) for value in values]
-    for value in values:
+    values = {str(i): np.full((3, 5), float(i)) for i in range(4)}
+    kept = store.keep(values)
+    for value in values.values():
         np.add(value, 100, out=value)
-    assert [isinstance(array, np.memmap) for array in kept] == [True] * 4
+    assert store._file is not None
+    assert store._file.seek(0, 2) == 4 * 15 * 8
+    for _ in range(2):
+        assert {name: (x.min(), x.max(), x.shape) for name, x in kept.items()} == {
+            str(i): (float(i), float(i), (3, 5)) for i in range(4)
+        }
     store.close()
-    assert [array.tolist() for array in kept] == [
-        np.full((3, 5), float(i)).tolist() for i in range(4)
-    ]
+    monkeypatch.undo()
+    assert trajectory.Store().keep(values)["2"].tolist() == values["2"].tolist()
+
+
+def test_weights_stay_in_memory_where_a_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trajectory, "IN_MEMORY", 100)
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    kept = trajectory.Store().keep({"a": np.ones(50), "b": np.zeros(50)})
+    assert kept["a"].tolist() == [1.0] * 50
 
 
 def test_frames_carry_arrays_beside_them() -> None:

@@ -102,7 +102,6 @@ class Checker:
         self.known: dict[bool, modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
-        self._joined = 0  # comparisons that were made when the engines were ready
 
     # --- the course of it ----------------------------------------------------------------------
 
@@ -181,7 +180,6 @@ class Checker:
             self._ask(opening)
             self._ask({k: f for k, f in assigning.items() if k.split()[0] not in self.failed})
             silence(self)
-            self._joined = len(self.report.comparisons)
 
     def _close_single(self) -> None:
         """Float32 has been compared, and its memory is needed."""
@@ -247,6 +245,7 @@ class Checker:
         given = self.options.inputs
         draws = 1 if given is not None else samples.DRAWS
         unsafe: set[str] = set()
+        alone: set[bool] = set()
         known: modes.Known | None = None
         for draw in range(draws):
             if given is None:
@@ -256,18 +255,27 @@ class Checker:
                 size = len(next(iter(given.values())))
                 made = samples.cotangents(self.graph, self.seed, draw, size)
                 sample = samples.Sample(given, made)
-            del self.report.comparisons[self._joined :]
             unsafe.clear()
             for training in (INFERENCE, TRAINING):
                 known = None  # its memory is needed for the next one
                 known = self._reference(sample, training)
-                if known.unsafe and draw < draws - 1:
-                    break
-                unsafe.update(known.unsafe)
-                self._join()
-                self._compare(known)
+                if training not in alone:  # there all decide on equal bits, whatever these are
+                    self._compare_alone(known)
+                    alone.add(training)
+                if "float64" in self.options.dtypes:
+                    self._bound(known)
+                    if known.unsafe and draw < draws - 1:
+                        break
+                    unsafe.update(known.unsafe)
+                    modes.end_to_end(self, known)
             else:
                 break
+            # What was compared of this draw with decisions that none of the next will have.
+            self.report.comparisons = [
+                c
+                for c in self.report.comparisons
+                if c.mode == "isolated" or c.backends[0] == "spec"
+            ]
         flipping = [node.id for node in self.graph.nodes if node.id in unsafe]
         if flipping:
             self.report.notes.append(
@@ -290,36 +298,52 @@ class Checker:
             if not np.all(np.isfinite(value)):
                 raise DataError(Diagnostic("not-finite", f"the reference's `{name}` is not finite"))
         nodes = modes.nodes_of(self.graph, training)
-        common["seed"] = self.seed
-        alone, whole = bounds.replicates(self.graph, len(next(iter(sample.inputs.values()))))
+        alone, _ = bounds.replicates(self.graph, len(next(iter(sample.inputs.values()))))
         own = bounds.isolated(
-            nodes, self.reference, self.weights, sample.inputs, answer, replicates=alone, **common
+            nodes,
+            self.reference,
+            self.weights,
+            sample.inputs,
+            answer,
+            replicates=alone,
+            seed=self.seed,
+            **common,
         )
-        known = modes.Known(training, nodes, sample, answer, own)
-        if "float64" in self.options.dtypes:
-            known.whole = bounds.end_to_end(
-                self.graph, self.reference, sample, answer, own, replicates=whole, **common
-            )
-            values = {**sample.inputs, **answer.values}
-            spread, known.whole.spread = known.whole.spread, {}
-            known.unsafe = tuple(margin.unsafe(nodes, values, spread, UNIT["float64"]))
-        return known
+        return modes.Known(training, nodes, sample, answer, own)
 
-    def _compare(self, known: modes.Known) -> None:
-        """All comparisons of a mode; what is no longer needed of it, gigabytes, is forgotten."""
+    def _compare_alone(self, known: modes.Known) -> None:
+        """Each layer on its own; what is only needed for that, gigabytes, is forgotten."""
+        self._join()
         if "float64" in self.options.dtypes:
             modes.isolated(self, known)
-            known.answer.own = {}
+        known.answer.own = {}
         if "float32" in self.options.dtypes:
             single.single_precision(self, known)
+
+    def _bound(self, known: modes.Known) -> None:
+        """Bounds of the whole, and what is unsafe; of the answer nothing is needed after that."""
+        answer, inputs = known.answer, known.sample.inputs
+        answer.own = {}
+        answer.gradients = {}
+        _, whole = bounds.replicates(self.graph, len(next(iter(inputs.values()))))
+        known.whole = bounds.end_to_end(
+            self.graph,
+            self.reference,
+            known.sample,
+            answer,
+            known.own,
+            training=known.training,
+            at=At(),
+            seed=self.seed,
+            replicates=whole,
+        )
+        spread, known.whole.spread = known.whole.spread, {}
+        values = {**inputs, **answer.values}
+        known.unsafe = tuple(margin.unsafe(known.nodes, values, spread, UNIT["float64"]))
         if self.options.sources:
             self.known[known.training] = known  # to find the first module that differs
         else:
             known.answer = Trace()
-        if "float64" in self.options.dtypes:
-            modes.end_to_end(self, known)
-            if not self.options.sources:
-                known.whole = None
 
     def add(self, a: Array, b: Array, bound: Any, **about: Any) -> None:
         """Compare two tensors and note the outcome."""

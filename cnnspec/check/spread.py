@@ -30,11 +30,12 @@ class Spread:
     """
 
     def __init__(self, first: Mapping[str, Array], step: float) -> None:
-        self.first = dict(first)
+        self.first = first
         self.step = step
-        self.largest: dict[str, Array] = {}
-        for name, value in self.first.items():
-            self.largest[name] = np.zeros(np.shape(value), bound_dtype(np.size(value)))
+        self.largest = {
+            name: np.zeros(np.shape(value), bound_dtype(np.size(value)))
+            for name, value in first.items()
+        }
 
     def add(self, other: Mapping[str, Array]) -> None:
         """Another replicate."""

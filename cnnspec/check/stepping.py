@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ def steps(checker: Checker, known: modes.Known) -> None:
         answers = Answers(checker, "float64", "weights")
         if checker.reference_stands_in:
             losses = {REFERENCE: loss, **losses}
-            answers.add(REFERENCE, dict[Part, Array](trajectory.weights[update].items()))
+            answers.add(REFERENCE, cast("Mapping[Part, Array]", trajectory.weights[update]))
         answers.ask(dict.fromkeys(names, ("weights", (), {"copy": False})))
         _compare_losses(checker, losses, trajectory.loss_bound(update), update)
         for name, found in answers.each({n: v.nbytes for n, v in checker.weights.items()}):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -33,36 +33,62 @@ IN_MEMORY = 1 << 30
 
 
 class Store:
-    """Arrays as they were when they were kept, the first ones in memory, the rest in a file."""
+    """Weights as they were when they were kept, the first ones in memory, the rest in a file."""
 
     def __init__(self) -> None:
         self._used = 0
         self._file: IO[bytes] | None = None
 
-    def keep(self, value: Array) -> Array:
-        """A copy that only reads."""
+    def keep(self, weights: Mapping[str, Array]) -> Kept:
+        """Copies by name."""
+        return Kept({name: self._keep(value) for name, value in weights.items()})
+
+    def _keep(self, value: Array) -> Callable[[], Array]:
         self._used += value.nbytes
         if self._used > IN_MEMORY and value.size:
             try:
                 return self._written(value)
             except OSError:  # no room there; memory may do
-                self.close()
-        return np.array(value)
+                self._used = 0
+        copy = np.array(value)
+        return lambda: copy
 
-    def _written(self, value: Array) -> Array:
+    def _written(self, value: Array) -> Callable[[], Array]:
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the store
-        start = self._file.seek(0, 2)
-        # Written, and not put into a map: a full disk is then an error instead of a signal.
-        self._file.write(np.ascontiguousarray(value).data.cast("B"))
-        self._file.flush()
-        return np.memmap(self._file, value.dtype, "r", start, value.shape)
+        file, dtype, shape = self._file, value.dtype, value.shape
+        start = file.seek(0, 2)
+        # Written and read, and not mapped: what has been looked at would stay in memory.
+        file.write(np.ascontiguousarray(value).data.cast("B"))
+        file.flush()
+
+        def read() -> Array:
+            file.seek(start)
+            return np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
+
+        return read
 
     def close(self) -> None:
-        """Give the file back; what is mapped stays as long as somebody has it."""
+        """Give the file back."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class Kept(Mapping[str, Array]):
+    """Weights that may have to be read again each time."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], Array]]) -> None:
+        self._readers = readers
+
+    def __getitem__(self, name: str) -> Array:
+        return self._readers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
 
 
 class Trajectory:
@@ -88,7 +114,7 @@ class Trajectory:
         self._per_epoch = updates_per_epoch
         self._store = Store()
         self.losses: list[float] = []
-        self.weights: list[dict[str, Array]] = []
+        self.weights: list[Kept] = []
         self.diverged: int | None = None
         self.chaotic: int | None = None
         limit = math.sqrt(np.finfo(np.float64).max)
@@ -102,7 +128,7 @@ class Trajectory:
                 self.diverged = update
                 break
             self.losses.append(loss)
-            self.weights.append({name: self._store.keep(v) for name, v in after.items()})
+            self.weights.append(self._store.keep(after))
         reference.reset()
         reference.assign(weights)
         self._batches = batches[: len(self.losses)]
