@@ -82,6 +82,13 @@ FAULTS = [
     ("torch", "nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, eps=0.001)", "bn1", 6),
     ("torch", "nn.BatchNorm2d(4)", "nn.BatchNorm2d(4, momentum=0.2)", "bn1", 6),
     ("torch", "F.leaky_relu(x, 0.01)", "F.leaky_relu(x, 0.010000000001)", "leaky_relu1", 10),
+    (  # this layer has no modes of its own, and is judged alone in inference
+        "torch",
+        "F.leaky_relu(x, 0.01)",
+        "F.leaky_relu(x, 0.02 if self.training else 0.01)",
+        "leaky_relu1",
+        10,
+    ),
     ("torch", "F.max_pool2d(x, 3,", "F.avg_pool2d(x, 3,", "max_pool1", 8),
     ("torch", ", count_include_pad=False", "", "mean", 11),
     (

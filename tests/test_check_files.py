@@ -251,7 +251,8 @@ def test_outputs_are_counted_per_mode(backend: str) -> None:
 
     assert names(True, "forward", "end_to_end") == {"main", "aux"}
     assert names(False, "forward", "end_to_end") == {"main"}
-    assert names(True, "forward", "isolated") == {"stem", "act", "side", "side_bn", "main"}
+    assert names(False, "forward", "isolated") == {"stem", "act", "main"}
+    assert names(True, "forward", "isolated") == {"side", "side_bn"}
     assert names(False, "forward", "isolated") == {"stem", "act", "main"}
     assert "side.weight" in names(True, "parameter_gradient", "end_to_end")
     assert "side.weight" not in names(False, "parameter_gradient", "end_to_end")
@@ -548,8 +549,9 @@ def test_a_chaotic_run_is_compared_as_long_as_it_can_be(monkeypatch: pytest.Monk
         )
         for spread, weights in zip(run._spreads, run.weights, strict=True)
     ]
-    assert growth == sorted(growth)
-    limit = math.sqrt(growth[1] * growth[2]) * bounds.END_TO_END_STEP
+    before = max(growth[:2])
+    assert before < growth[2]
+    limit = math.sqrt(before * growth[2]) * bounds.END_TO_END_STEP
     monkeypatch.setattr(trajectory, "MOST_GROWTH", limit)
     run.perturb(network, own, 0, 2)
     assert (run.chaotic, len(run.losses), len(run.weights)) == (2, 2, 2)

@@ -276,13 +276,13 @@ def test_a_near_tie_is_not_safe() -> None:
     spread = {"a": np.ones((1, 1, 2)), "b": np.zeros((1, 1, 2))}
 
     def names(b: Array, spread: Arrays) -> list[str]:
-        return unsafe(found.nodes, {"a": a, "b": b}, spread, 2.0**-53)
+        return list(unsafe(found.nodes, {"a": a, "b": b}, spread, 2.0**-53))
 
     assert names(a + 1e-3, spread) == []
     assert names(a + 1e-14, spread) == ["maximum1"]
     assert names(a, {}) == []  # a tie of what does not move
     same = layers("relu", "maximum: {from: [relu1, relu1]}", input="[1, 2]")
-    assert unsafe(same.nodes[1:], {"relu1": a}, {"relu1": spread["a"]}, 2.0**-53) == []
+    assert unsafe(same.nodes[1:], {"relu1": a}, {"relu1": spread["a"]}, 2.0**-53) == {}
 
 
 def test_the_gallery_agrees() -> None:

@@ -41,8 +41,10 @@ REPLICATES, COSTLY_REPLICATES = (8, 5), (4, 2)
 
 The root mean square over a tensor steadies them, all the more where tensors are large.
 """
-COSTLY = 10**9
-"""Multiply-accumulates of a batch from which on the fewer have to do."""
+STEPS, COSTLY_STEPS = 5, 3
+"""Updates that are compared where nobody says how many: momentum shows from the second on."""
+COSTLY, LARGE = 10**9, 2 * 10**7
+"""Multiply-accumulates of a batch, or weights, from which on the fewer have to do."""
 STATISTIC_ROUNDING = 16.0
 
 
@@ -88,10 +90,20 @@ def _flat(own: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
     return {f"{node}:{i}": value for node, values in own.items() for i, value in enumerate(values)}
 
 
+def costly(graph: Graph, batch: int) -> bool:
+    """Whether a pass or an update takes seconds, so that fewer of them have to do."""
+    weights = sum(param.size for param in graph.params().values())
+    return weights >= LARGE or batch * sum(graph.macs(node) for node in graph.nodes) >= COSTLY
+
+
 def replicates(graph: Graph, batch: int) -> tuple[int, int]:
     """How often a layer on its own, and a whole pass or run, is perturbed."""
-    macs = batch * sum(graph.macs(node) for node in graph.nodes)
-    return REPLICATES if macs < COSTLY else COSTLY_REPLICATES
+    return COSTLY_REPLICATES if costly(graph, batch) else REPLICATES
+
+
+def steps(graph: Graph, batch: int) -> int:
+    """How many updates are compared."""
+    return COSTLY_STEPS if costly(graph, batch) else STEPS
 
 
 def isolated(
@@ -129,6 +141,9 @@ def isolated(
     _smooth(
         found, nodes, reference, weights, inputs, answer, known, batch, common, seed, replicates
     )
+    for node in nodes:
+        if node.op.exact:
+            found.values[node.id] = np.zeros_like(found.values[node.id])
     # In the order of the network, whichever kind they are.
     found.values = {node.id: found.values[node.id] for node in nodes}
     found.own = {node.id: found.own[node.id] for node in nodes}

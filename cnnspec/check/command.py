@@ -26,7 +26,7 @@ def command(
     form: str,
     dtype: str | None,
     seed: int | None,
-    steps: int,
+    steps: int | None,
     inputs: str | None,
     save: str | None,
     sources: Sequence[tuple[str, str, str | None]],

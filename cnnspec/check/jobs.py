@@ -20,6 +20,7 @@ from cnnspec.check.options import SpecReport
 from cnnspec.check.run import needed_bytes, needs_process
 from cnnspec.check.worker import receive, send, widen
 from cnnspec.diagnostics import Span, UserError
+from cnnspec.heap import keep_freed_memory
 from cnnspec.passes.reduce import reduce
 
 Checked = tuple[SpecReport, Span | None]
@@ -89,6 +90,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     widen(out, sys.stdin.buffer)
+    keep_freed_memory()
     with ExitStack() as stack:
         made = None
         while True:

@@ -27,8 +27,8 @@ def unsafe(
     values: Mapping[str, Array],
     spread: Mapping[str, Array],
     unit: float,
-) -> list[str]:
-    """The nodes with a decision that rounding could flip.
+) -> dict[str, int]:
+    """The nodes with decisions that rounding could flip, and how many.
 
     Args:
         nodes: of the network, in order.
@@ -37,9 +37,10 @@ def unsafe(
         unit: the unit roundoff.
 
     A distance of zero between values that do not move at all (dead branches behind a ReLU) can
-    not flip, and does not count.
+    not flip, and does not count. Nor do equal values that have always moved alike: they are copies
+    of one, as in the windows of a max pool behind another one.
     """
-    found = []
+    found: dict[str, int] = {}
     for node in nodes:
         value = values[node.inputs[0].id]
         moves = MARGIN * 10 * unit * spread.get(node.inputs[0].id, np.zeros(value.shape))
@@ -52,30 +53,31 @@ def unsafe(
             move = moves
         else:
             continue
-        if bool(np.any((gap <= move) & (move > 0))):
-            found.append(node.id)
+        count = int(np.count_nonzero((gap <= move) & (move > 0)))
+        if count:
+            found[node.id] = count
     return found
 
 
 def runner_up(node: Node[Op], value: Array, moves: Array) -> tuple[Array, Array]:
-    """For each window: the gap between its two largest values, and how far both may move."""
+    """For each window: the gap from its largest value to a rival, and how far both may move."""
     shape = node.inputs[0].shape
     if isinstance(node.op, AdaptiveMaxPool):
         bins = node.op.bins(shape)
-        return two_largest(binned(value, bins, -math.inf), binned(moves, bins, 0.0))
+        return nearest(binned(value, bins, -math.inf), binned(moves, bins, 0.0))
     if isinstance(node.op, MaxPool):
         window = node.op.window(shape)
     else:
         space = shape[1:]
         ones = tuple(1 for _ in space)
         window = Window(space, ones, ones, tuple((0, 0) for _ in space))
-    return two_largest(taps(value, window, -math.inf), taps(moves, window, 0.0))
+    return nearest(taps(value, window, -math.inf), taps(moves, window, 0.0))
 
 
 def closest(
     node: Node[Op], values: Mapping[str, Array], spread: Mapping[str, Array], unit: float
 ) -> tuple[Array, Array]:
-    """For each element: the gap between its two largest inputs, and how far both may move.
+    """For each element: the gap from its largest input to a rival, and how far both may move.
 
     Two inputs that are one value tie everywhere, and never come apart.
     """
@@ -83,19 +85,24 @@ def closest(
     candidates = np.stack([values[name] for name in inputs])
     still = np.zeros(candidates.shape[1:])
     moves = np.stack([MARGIN * 10 * unit * spread.get(name, still) for name in inputs])
-    return two_largest(candidates, moves)
+    return nearest(candidates, moves)
 
 
-def two_largest(values: Array, moves: Array) -> tuple[Array, Array]:
-    """The gap between the two largest along the first axis, and how far both may move."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], math.inf), np.zeros(values.shape[1:])
-    order = np.argsort(values, axis=0, kind="stable")[-2:]
-    top = np.take_along_axis(values, order, axis=0)
-    move = np.take_along_axis(moves, order, axis=0)
+def nearest(values: Array, moves: Array) -> tuple[Array, Array]:
+    """Along the first axis: the gap to the rival that is most likely to pass the largest value.
+
+    Returns:
+        The gap, infinite where there is no rival, and how far both may move together.
+    """
+    first = np.argmax(values, axis=0)[np.newaxis]
+    top, top_moves = (np.take_along_axis(each, first, axis=0) for each in (values, moves))
     with np.errstate(invalid="ignore"):
-        gap = top[1] - top[0]
-    return gap, move[0] + move[1]
+        gaps = top - values
+        gaps[(gaps == 0) & (moves == top_moves)] = math.inf  # itself, and its copies
+        both = top_moves + moves
+        rival = np.argmin(gaps - both, axis=0)[np.newaxis]
+    gap, move = (np.take_along_axis(each, rival, axis=0)[0] for each in (gaps, both))
+    return gap, move
 
 
 def binned(value: Array, bins: Sequence[Bins], fill: float) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,11 +40,12 @@ class Known:
     Attributes:
         training: the mode.
         nodes: that it runs, in order; what only training-only outputs need is not in inference.
+        alone: those of them that are judged on their own in this mode.
         sample: inputs, and cotangents of the outputs that it has.
         answer: of the reference, end to end, in float64.
         own: bounds of each node on its own.
         whole: bounds of the whole network; None where float64 is not asked for.
-        unsafe: nodes with decisions that rounding could flip.
+        unsafe: nodes with decisions that rounding could flip, and how many.
     """
 
     training: bool
@@ -53,7 +54,8 @@ class Known:
     answer: Trace
     own: Bounds
     whole: Bounds | None = None
-    unsafe: tuple[str, ...] = ()
+    unsafe: Mapping[str, int] = field(default_factory=dict)
+    alone: Sequence[Node[Op]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class Wanted:
 def nodes_of(graph: Graph, training: bool) -> tuple[Node[Op], ...]:
     """The nodes that a mode runs."""
     return graph.nodes if training else inference_nodes(graph)
+
+
+def has_modes(node: Node[Op]) -> bool:
+    """Whether a layer does something else in training."""
+    return node.op.random or any(param.statistic for param in node.params)
 
 
 def outputs_of(graph: Graph, training: bool) -> tuple[Output, ...]:
@@ -129,8 +136,8 @@ def compare_all(
 
 
 def isolated(checker: Checker, known: Known) -> None:
-    """Every node on its own, fed with the reference's inputs and cotangents."""
-    for nodes in together(known.nodes, len(next(iter(known.sample.inputs.values())))):
+    """Nodes on their own, fed with the reference's inputs and cotangents."""
+    for nodes in together(known.alone, len(next(iter(known.sample.inputs.values())))):
         answers = Answers(checker, "float64", "isolated")
         if checker.reference_stands_in:
             answers.add(REFERENCE, dict(parts(known.answer)))

@@ -20,16 +20,20 @@ from cnnspec.check.engines import Engine, EngineFailed, Remote
 from cnnspec.check.options import REFERENCE, Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
-from cnnspec.graph import Graph
-from cnnspec.ops.base import show
+from cnnspec.graph import Graph, Node
+from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
 from cnnspec.training import default_training
 
 Array = npt.NDArray[Any]
 
 INFERENCE, TRAINING = modes.INFERENCE, modes.TRAINING
+HOPELESS = 30
+"""Decisions that rounding could flip from which on other inputs will not have none of them."""
 ONE_BY_ONE = 1 << 30
-"""Bytes of activations from which on engines take turns."""
+"""Bytes of activations, or of weights, from which on engines take turns."""
+SPARE_FROM = 5 << 27
+"""Bytes of weights from which on engines give back what they have freed: 640 MiB."""
 
 
 def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]) -> SpecReport:
@@ -102,6 +106,7 @@ class Checker:
         self.known: dict[bool, modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
+        self._judged: set[tuple[str, bool]] = set()  # nodes on their own, and in which mode
 
     # --- the course of it ----------------------------------------------------------------------
 
@@ -117,8 +122,11 @@ class Checker:
             self._save(sample)
         if not any(c.judged for c in self.report.comparisons) and not self.failed:
             raise SetupError(Diagnostic("nothing-compared", "nothing was compared"))
-        restored = [name for name in self.names("float64") if name in self.options.sources]
-        self.tell({name: ("assign", (self.weights,), {}) for name in restored})
+        wrong = verdict.wrong(self)
+        if wrong:  # steps have moved the weights
+            self.tell({name: ("assign", (self.weights,), {}) for name in self.names("float64")})
+        if any(c.dtype == "float64" for c in wrong) and all(c.mode != "isolated" for c in wrong):
+            self._compare_rest(sample)
         verdict.judge(self)
 
     def close(self) -> None:
@@ -136,7 +144,8 @@ class Checker:
         batch = samples.batch_size(self.graph)
         if given is not None:
             batch = len(next(iter(given.values())))
-        self.one_by_one = memory.activation_bytes(self.graph, batch) > ONE_BY_ONE
+        tensors = memory.activation_bytes(self.graph, batch), memory.weights_bytes(self.graph)
+        self.one_by_one = max(tensors) > ONE_BY_ONE
         memory.require(
             needed_bytes(self.graph, batch, self.options), f"checking `{self.graph.name}`"
         )
@@ -149,7 +158,9 @@ class Checker:
             if name not in emitted:
                 emitted[name] = get(name).emit(self.graph, style)
         opening: dict[str, Future[Any]] = {}
+        spare = memory.weights_bytes(self.graph) > SPARE_FROM
         for name in needs_process(self.options):
+            self.engines[name].spare_memory(spare)
             source = self.options.sources.get(name)
             extra: dict[str, Any] = {"eager": not self.options.graph}
             if source is not None:
@@ -245,7 +256,6 @@ class Checker:
         given = self.options.inputs
         draws = 1 if given is not None else samples.DRAWS
         unsafe: set[str] = set()
-        alone: set[bool] = set()
         known: modes.Known | None = None
         for draw in range(draws):
             if given is None:
@@ -259,15 +269,15 @@ class Checker:
             for training in (INFERENCE, TRAINING):
                 known = None  # its memory is needed for the next one
                 known = self._reference(sample, training)
-                if training not in alone:  # there all decide on equal bits, whatever these are
-                    self._compare_alone(known)
-                    alone.add(training)
+                self._compare_alone(known)
                 if "float64" in self.options.dtypes:
                     self._bound(known)
-                    if known.unsafe and draw < draws - 1:
+                    if 0 < sum(known.unsafe.values()) < HOPELESS and draw < draws - 1:
                         break
                     unsafe.update(known.unsafe)
                     modes.end_to_end(self, known)
+                    if not self.options.sources:
+                        known.whole = None
             else:
                 break
             # What was compared of this draw with decisions that none of the next will have.
@@ -312,13 +322,38 @@ class Checker:
         return modes.Known(training, nodes, sample, answer, own)
 
     def _compare_alone(self, known: modes.Known) -> None:
-        """Each layer on its own; what is only needed for that, gigabytes, is forgotten."""
+        """Each layer on its own; what is only needed for that, gigabytes, is forgotten.
+
+        Once is enough, as all decide on equal bits, whatever these are; and a layer that does the
+        same in both modes is judged in one of them.
+        """
         self._join()
+        known.alone = self._unjudged(known)
+        self._judged |= {(node.id, known.training) for node in known.alone}
         if "float64" in self.options.dtypes:
             modes.isolated(self, known)
         known.answer.own = {}
-        if "float32" in self.options.dtypes:
+        if "float32" in self.options.dtypes and self.plain is not None:
             single.single_precision(self, known)
+
+    def _unjudged(self, known: modes.Known, *, anyway: bool = False) -> list[Node[Op]]:
+        """Nodes still to judge; those that share parameters together: their gradients add up."""
+        modes_of = {
+            node.id: (known.training,) if anyway or modes.has_modes(node) else (False, True)
+            for node in known.nodes
+        }
+        wanted = {
+            node.weights_id
+            for node in known.nodes
+            if not any((node.id, mode) in self._judged for mode in modes_of[node.id])
+        }
+        return [node for node in known.nodes if node.weights_id in wanted]
+
+    def _compare_rest(self, sample: samples.Sample) -> None:
+        """Where a fault shows in the whole only: layers that were spared in training mode."""
+        known = self._reference(sample, TRAINING)
+        known.alone = self._unjudged(known, anyway=True)
+        modes.isolated(self, known)
 
     def _bound(self, known: modes.Known) -> None:
         """Bounds of the whole, and what is unsafe; of the answer nothing is needed after that."""
@@ -339,7 +374,7 @@ class Checker:
         )
         spread, known.whole.spread = known.whole.spread, {}
         values = {**inputs, **answer.values}
-        known.unsafe = tuple(margin.unsafe(known.nodes, values, spread, UNIT["float64"]))
+        known.unsafe = margin.unsafe(known.nodes, values, spread, UNIT["float64"])
         if self.options.sources:
             self.known[known.training] = known  # to find the first module that differs
         else:

@@ -31,7 +31,7 @@ def single_precision(checker: Checker, known: modes.Known) -> None:
     cotangents = Lazy(gradients, lambda id: _rounded(gradients[id]))
     names = [n for n in checker.names("float32") if n not in checker.options.sources]
     checker.reference.assign(checker.plain.weights(copy=False))
-    for nodes in modes.together(known.nodes, len(next(iter(inputs.values())))):
+    for nodes in modes.together(known.alone, len(next(iter(inputs.values())))):
         options = {
             "feed": {node.id: feed[node.id] for node in nodes},
             "cotangents": {node.id: cotangents[node.id] for node in nodes},

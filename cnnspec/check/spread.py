@@ -71,7 +71,7 @@ class Noise:
     That is in proportion to itself, and by the node's own error: a value that has cancelled keeps
     the error of its terms. Own bounds hold for the worst order of summation; the noise is what is
     typical, a random walk of K roundings for a sum of K terms. Exact zeros stay, since every
-    framework computes them exactly.
+    framework computes them exactly, and so does the value of an op that only copies.
 
     Args:
         graph: the network.
@@ -93,8 +93,9 @@ class Noise:
             if node.id not in own.values:  # of a mode that does not run it
                 continue
             lengths = node.op.lengths(node.input_shapes, node.shape, batch)
-            worst = _worst_over_typical(node.op, lengths.output)
-            self.forward[node.id] = own.values[node.id], 1 / worst
+            if not node.op.exact:
+                worst = _worst_over_typical(node.op, lengths.output)
+                self.forward[node.id] = own.values[node.id], 1 / worst
             worst = _worst_over_typical(node.op, lengths.input)
             for value, bound in zip(node.inputs, own.own[node.id], strict=True):
                 self.backward[value.id].append((bound, 1 / worst))
@@ -109,7 +110,7 @@ class Noise:
 
     def __call__(self, name: str, value: Array, backward: bool) -> Array:
         """A node's value or cotangent, or a parameter's gradient, moved."""
-        if backward and name not in self.backward:
+        if name not in (self.backward if backward else self.forward):
             return value
         scale, factor = self._scale(name) if backward else self.forward[name]
         if scale.shape != value.shape:

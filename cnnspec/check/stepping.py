@@ -104,7 +104,8 @@ def _batches(checker: Checker, sample: samples.Sample) -> list[Batch]:
     """Inputs and targets of every update; inputs that a user gives are those of each."""
     size = len(next(iter(sample.inputs.values())))
     batches: list[Batch] = []
-    for update in range(checker.options.steps):
+    steps = checker.options.steps
+    for update in range(bounds.steps(checker.graph, size) if steps is None else steps):
         inputs: Mapping[str, Array] = sample.inputs
         if checker.options.inputs is None:
             draw = samples.DRAWS + update

@@ -16,7 +16,7 @@ from cnnspec.check.bounds import (
     STATISTIC_ROUNDING,
     Bounds,
 )
-from cnnspec.check.pieces import magnitude, pieces, root_mean_square
+from cnnspec.check.pieces import bound_dtype, magnitude, pieces, root_mean_square
 from cnnspec.check.samples import seeds
 from cnnspec.check.spread import Noise, Spread
 from cnnspec.graph import Graph
@@ -28,7 +28,7 @@ UPDATE_ROUNDING = 4.0
 MOST_GROWTH = 2.0**-10
 """Of the weights themselves, that perturbed runs may be apart: beyond, decisions flip in numbers
 and deviations stop growing in proportion, so that nothing follows for smaller ones."""
-IN_MEMORY = 1 << 30
+IN_MEMORY = 1 << 28
 """Bytes of weights that are kept in memory; the rest goes to a temporary file."""
 
 
@@ -149,30 +149,35 @@ class Trajectory:
             self._spreads.append(Spread(found, step))
         if not self._batches:
             return
+        meaningful = len(self._batches)
         size = len(next(iter(self._batches[0][0].values())))
         noise = Noise(graph, own, size, step, parameters=True)
         for replicate in range(replicates):
             runs = self._reference.perturbed_steps(
-                self._batches,
+                self._batches[:meaningful],
                 noise.seeded(seeds(seed, "steps", replicate)),
                 updates_per_epoch=self._per_epoch,
             )
             for update, (loss, found) in enumerate(runs):
                 self._losses[update].add({"loss": np.asarray(loss)})
                 self._spreads[update].add(found)
+                if self._grown(update):
+                    meaningful = self.chaotic = update
+                    break
+            runs.close()
             self._reference.assign(self._start)
         terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
         self._summed = STATISTIC_ROUNDING + 16 * math.sqrt(terms)
-        self._rounded = {name: np.zeros(np.shape(value)) for name, value in self._start.items()}
+        self._rounded = {
+            name: np.zeros(np.shape(value), bound_dtype(np.size(value)))
+            for name, value in self._start.items()
+        }
+        for each in (self.losses, self.weights, self._losses, self._spreads):
+            del each[meaningful:]
 
-        for update, spread in enumerate(self._spreads):
-            if self._grown(spread, self.weights[update]):
-                self.chaotic = update
-                del self.losses[update:], self.weights[update:]
-                break
-
-    def _grown(self, spread: Spread, weights: Mapping[str, Array]) -> bool:
+    def _grown(self, update: int) -> bool:
         """Whether the perturbed runs have left the straight line that bounds are scaled along."""
+        spread, weights = self._spreads[update], self.weights[update]
         limit = MOST_GROWTH / END_TO_END_STEP
         return any(
             spread.typical(name) > limit * root_mean_square(value)
@@ -193,7 +198,7 @@ class Trajectory:
         # adaptive optimizer that is of the order of the learning rate, however small both are.
         for new, old, rounded, bound in pieces(value, before, self._rounded[name], found):
             lost = UPDATE_ROUNDING * (np.abs(new) + np.abs(old) + np.abs(new - old))
-            np.add(rounded, lost, out=rounded)
+            np.add(rounded, lost, out=rounded, casting="same_kind")
             np.add(bound, rounded, out=bound, casting="same_kind")
         if name in self._own.statistics:
             found += self._own.statistics[name]

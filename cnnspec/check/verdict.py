@@ -15,26 +15,31 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+def wrong(checker: Checker) -> list[Comparison]:
+    """What disagrees and should not."""
+    return [c for c in checker.report.comparisons if c.judged and not c.agree]
+
+
 def judge(checker: Checker) -> None:
     """Set the status, and name the first difference, where something disagrees."""
-    wrong = [c for c in checker.report.comparisons if c.judged and not c.agree]
-    if not wrong:
+    found = wrong(checker)
+    if not found:
         return
     checker.report.worsen("disagree")
     order = {name: i for i, name in enumerate(checker.graph.users())}
     rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
 
-    def key(found: Comparison) -> tuple[int, int, int, int]:
-        isolated = 0 if found.mode == "isolated" else 1
-        stepped = 1 if found.quantity == "step" else 0
-        single = 0 if found.dtype == "float64" else 1
-        place = order.get(found.node, len(order))
-        first_wrong = rank.get(found.quantity, 3)
+    def key(one: Comparison) -> tuple[int, int, int, int]:
+        isolated = 0 if one.mode == "isolated" else 1
+        stepped = 1 if one.quantity == "step" else 0
+        single = 0 if one.dtype == "float64" else 1
+        place = order.get(one.node, len(order))
+        first_wrong = rank.get(one.quantity, 3)
         if isolated:  # end to end everything behind a fault is wrong, gradients in front of it too
             place, first_wrong = first_wrong, place
         return (single, isolated + stepped, place, first_wrong)
 
-    first = min(wrong, key=key)
+    first = min(found, key=key)
     if first.mode == "end_to_end" and first.quantity != "step":
         first = _located(checker, first) or first
     checker.report.first_difference = _difference(checker, first)

@@ -45,8 +45,16 @@ def check(
     ] = None,
     seed: SeedOption = None,
     steps: Annotated[
-        int, typer.Option("--steps", min=0, max=10_000, metavar="K", help="Training steps.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            "--steps",
+            min=0,
+            max=10_000,
+            metavar="K",
+            help="Training steps.",
+            show_default="5, or 3 for large networks",
+        ),
+    ] = None,
     inputs: Annotated[
         str | None,
         typer.Option(
@@ -118,9 +126,11 @@ def check(
       cnnspec check net.yaml --backends numpy,torch --steps 20
       cnnspec check net.yaml --source torch=my_net.py:Net
     """
-    from cnnspec import threads
+    from cnnspec import heap, threads
 
     threads.single()  # before NumPy is imported
+    if not in_process:
+        heap.keep_freed_memory()
     from cnnspec.check import command as run
     from cnnspec.parameters import written
 

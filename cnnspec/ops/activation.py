@@ -26,6 +26,7 @@ class Relu(Activation):
     """max(x, 0); the derivative at 0 is 0."""
 
     kinks: ClassVar[tuple[float, ...]] = (0.0,)
+    exact: ClassVar[bool] = True
 
 
 @op("tanh")
@@ -67,6 +68,7 @@ class Relu6(Activation):
     """min(max(x, 0), 6); the derivative at 0 and at 6 is 0."""
 
     kinks: ClassVar[tuple[float, ...]] = (0.0, 6.0)
+    exact: ClassVar[bool] = True
 
 
 @op("leaky_relu")
@@ -190,3 +192,4 @@ class HardTanh(Activation):
     """min(max(x, -1), 1); the derivative at -1 and at 1 is 0."""
 
     kinks: ClassVar[tuple[float, ...]] = (-1.0, 1.0)
+    exact: ClassVar[bool] = True

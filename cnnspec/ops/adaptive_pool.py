@@ -83,3 +83,4 @@ class AdaptiveMaxPool(AdaptivePool):
     """
 
     selects: ClassVar[bool] = True
+    exact: ClassVar[bool] = True

@@ -96,6 +96,8 @@ class Op(BaseModel):
         rounding: for "perturbation" the constant c of c*u*|y|, measured.
         amplification: for "perturbation" how much further than its inputs' perturbation the
             roundings inside it may carry an answer, measured.
+        exact: whether each element of its value is one of an input's, or a constant, so that
+            nothing is rounded on the way forward.
         cancels: whether its terms may be as large as its input while its value is small.
         kinks: input values at which the derivative jumps.
         selects: whether it selects among inputs, so that ties matter.
@@ -112,6 +114,7 @@ class Op(BaseModel):
     bound: ClassVar[Literal["linear", "perturbation"]] = "perturbation"
     rounding: ClassVar[float] = 8.0
     amplification: ClassVar[float] = 10.0
+    exact: ClassVar[bool] = False
     cancels: ClassVar[bool] = False
     kinks: ClassVar[tuple[float, ...]] = ()
     selects: ClassVar[bool] = False

@@ -65,6 +65,7 @@ class Maximum(Elementwise):
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
     selects: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
 
 
 @op("multiply")
@@ -109,6 +110,7 @@ class Concat(Op):
 
     arity: ClassVar[tuple[int, int | None]] = (2, None)
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     def infer(self, *shapes: Shape) -> Inferred:
         """(sum of the channels, *the common space)."""

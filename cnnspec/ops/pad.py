@@ -88,6 +88,7 @@ class Crop(Op):
     """
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     cropping: SidesField
 

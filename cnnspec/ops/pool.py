@@ -99,6 +99,7 @@ class MaxPool(Pool):
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
     selects: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
 
     dilation: PerAxis = 1
 
@@ -168,3 +169,4 @@ class GlobalMaxPool(GlobalPool):
     """Maximum over all of space; the whole gradient goes to the first maximum, row-major."""
 
     selects: ClassVar[bool] = True
+    exact: ClassVar[bool] = True

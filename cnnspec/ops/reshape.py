@@ -56,6 +56,7 @@ class Flatten(Op):
 
     whole: ClassVar[bool] = True
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     def infer(self, *shapes: Shape) -> Inferred:
         """(channels * space,)."""
@@ -80,6 +81,7 @@ class Reshape(Op):
     """
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     shape: TargetField
 
@@ -107,6 +109,7 @@ class Permute(Op):
     """Axis i of the output is axis axes[i] of the input; axis 0 holds the channels."""
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     axes: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=MOST_AXES)], ...],
@@ -132,6 +135,7 @@ class ChannelShuffle(Op):
     """Channel i of group j becomes channel i * groups + j, so that groups mix."""
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     groups: Count
 

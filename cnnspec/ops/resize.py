@@ -97,6 +97,7 @@ class PixelShuffle(_Factor):
     """
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     def infer(self, *shapes: Shape) -> Inferred:
         """(channels / r^d, *space times r)."""
@@ -122,6 +123,7 @@ class PixelUnshuffle(_Factor):
     """
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     def infer(self, *shapes: Shape) -> Inferred:
         """(channels * r^d, *space divided by r)."""

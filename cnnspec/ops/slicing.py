@@ -68,6 +68,7 @@ class Slice(Op):
     """
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     channels: RangeField | None = None
     depth: RangeField | None = None
@@ -151,6 +152,7 @@ class SplitPart(Op):
 
     key: ClassVar[str] = "split"
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
+    exact: ClassVar[bool] = True
 
     index: int
     start: int
@@ -176,6 +178,7 @@ class Split(Op):
 
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
     part: ClassVar[type[Op] | None] = SplitPart
+    exact: ClassVar[bool] = True
 
     into: Annotated[int, Field(ge=1, le=MOST)] | None = None
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None

@@ -493,10 +493,25 @@ class _Tapped:
             return Feed(self.recorder, ".".join([*instance, node]), index)(x)
 
         self.module = self.program.run(**{TAP: tap, FEED: feed})
-        if emitted.training_only:
-            self.model, self.inference = _both(self.module)
-        else:
-            self.model = self.inference = getattr(self.module, emitted.entry)()
+        with _as_deep_as_without_taps():
+            if emitted.training_only:
+                self.model, self.inference = _both(self.module)
+            else:
+                self.model = self.inference = getattr(self.module, emitted.entry)()
+
+
+@contextmanager
+def _as_deep_as_without_taps() -> Iterator[None]:
+    """A layer with its tap and its feeds is three, and Keras recurses over a model's layers.
+
+    What Keras refuses of the text itself, it refuses of the model that has no taps.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(4 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _both(module: Any) -> tuple[Any, Any]:

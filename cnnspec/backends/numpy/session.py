@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -379,7 +379,7 @@ class NumpySession:
         noise: Noise,
         *,
         updates_per_epoch: int = 1,
-    ) -> Iterator[tuple[float, dict[str, Array]]]:
+    ) -> Generator[tuple[float, dict[str, Array]], None, None]:
         """Train perturbed: `noise` maps each node's value, and its gradient, on the way.
 
         Yields the loss and the weights themselves after each update; parameters are this session's
@@ -388,18 +388,20 @@ class NumpySession:
         tapped = self.tapped()
         tapped.begin(None, {}, {}, noise)
         optimizer = tapped.module.make_optimizer(tapped.model)
-        for update, (inputs, targets) in enumerate(batches):
-            loss = self._step(
-                tapped.module,
-                tapped.model,
-                optimizer,
-                inputs,
-                targets,
-                At(update),
-                updates_per_epoch,
-            )
-            yield loss, tapped.model.state()
-        tapped.model.zero_gradients()
+        try:
+            for update, (inputs, targets) in enumerate(batches):
+                loss = self._step(
+                    tapped.module,
+                    tapped.model,
+                    optimizer,
+                    inputs,
+                    targets,
+                    At(update),
+                    updates_per_epoch,
+                )
+                yield loss, tapped.model.state()
+        finally:
+            tapped.model.zero_gradients()
 
     def close(self) -> None:
         """Forget the loaded modules."""
