@@ -120,9 +120,12 @@ class Training:
         return lr
 
 
-def default_training(outputs: tuple[str, ...]) -> Training:
+DEFAULT_RATE = 0.01
+
+
+def default_training(outputs: tuple[str, ...], lr: float = DEFAULT_RATE) -> Training:
     """What `check` uses for a spec without `train:`; its report says so."""
     return Training(
         losses={name: MeanSquaredError() for name in outputs},
-        optimizer=Sgd(lr=0.01, momentum=0.9),
+        optimizer=Sgd(lr=lr, momentum=0.9),
     )

@@ -522,7 +522,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "form": "text",
         "dtype": None,
         "seed": None,
-        "steps": 5,
+        "steps": None,
         "inputs": None,
         "save": None,
         "sources": (),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cnnspec.backends import get
 from cnnspec.backends.base import Dtype, Session
-from cnnspec.check import samples
+from cnnspec.check import effort, samples
 from cnnspec.graph import Graph
 from cnnspec.ops import lookup
 from cnnspec.ops.norm import SampleNorm
@@ -82,7 +82,7 @@ def disagreement(
     network: Graph, inputs: dict[str, Any] | None = None, dtype: Dtype = "float64"
 ) -> float:
     """The largest relative difference between the reference in float64 and any back end."""
-    sample = samples.sample(network, 0, 0, samples.batch_size(network))
+    sample = samples.sample(network, 0, 0, effort.batch_size(network))
     inputs = dict(sample.inputs) if inputs is None else inputs
     worst = 0.0
     sessions = opened(network, dtype)
@@ -116,7 +116,7 @@ def test_float32(layer: str, rank: int) -> None:
 @pytest.mark.parametrize("size", [2, 3, 8])
 def test_ties_in_adaptive_max_pooling(rank: int, size: int) -> None:
     network = layers(f"adaptive_max_pool: {{size: {size}}}", input=SHAPES[rank])
-    count = samples.batch_size(network)
+    count = effort.batch_size(network)
     rng = np.random.default_rng(rank)
     x = rng.integers(0, 2, (count, *network.inputs[0].shape)).astype(float)
     assert disagreement(network, {"input": x}) <= SAME
@@ -126,7 +126,7 @@ def test_ties_in_adaptive_max_pooling(rank: int, size: int) -> None:
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3])
 def test_lp_pooling_of_zeros(rank: int, p: float) -> None:
     network = layers(f"lp_pool: {{kernel: 2, p: {p}}}", input=SHAPES[rank])
-    count = samples.batch_size(network)
+    count = effort.batch_size(network)
     rng = np.random.default_rng(rank)
     x = rng.integers(-1, 2, (count, *network.inputs[0].shape)) * rng.uniform(0.5, 1)
     assert disagreement(network, {"input": x}) <= SAME

@@ -16,7 +16,8 @@ import pytest
 from cnnspec.backends import At, get
 from cnnspec.backends.base import Dtype
 from cnnspec.check import samples
-from cnnspec.check.bounds import UNIT, isolated, replicates
+from cnnspec.check.bounds import UNIT, isolated
+from cnnspec.check.effort import replicates
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.norm import LocalResponseNorm, Normalize, SampleNorm
 from cnnspec.ops.pool import LpPool
@@ -128,7 +129,7 @@ def _bounds(
         weights,
         inputs,
         answer,
-        replicates=replicates(network, 3)[0],
+        replicates=replicates(network)[0],
         training=False,
         at=At(),
         seed=0,

@@ -43,7 +43,7 @@ def check(
         backends: at least two, or one and a `sources` entry.
         dtype: "float64" or "float32" alone; by default both.
         seed: instead of that of the spec.
-        steps: training steps to compare; 5 unless told, or 3 of a network of more than
+        steps: training steps to compare; 5 unless told, or 2 of a network of more than
             2 * 10^7 weights, or of 10^9 multiply-accumulates of a batch.
         inputs: by name, float64, N, C, space; random ones by default.
         sources: back end -> (file, name or None), an edited or hand-written file to check.

@@ -36,15 +36,6 @@ ISOLATED_STEP = 2.0**-24
 END_TO_END_STEP = 2.0**-45
 """Far above the unit roundoff of float64, far below what would flip a decision."""
 
-REPLICATES, COSTLY_REPLICATES = (8, 5), (4, 2)
-"""Of each layer on its own, and of a whole pass or training run.
-
-The root mean square over a tensor steadies them, all the more where tensors are large.
-"""
-STEPS, COSTLY_STEPS = 5, 3
-"""Updates that are compared where nobody says how many: momentum shows from the second on."""
-COSTLY, LARGE = 10**9, 2 * 10**7
-"""Multiply-accumulates of a batch, or weights, from which on the fewer have to do."""
 STATISTIC_ROUNDING = 16.0
 
 
@@ -88,22 +79,6 @@ def feeds(nodes: Sequence[Node[Op]], known: Mapping[str, Array]) -> dict[str, tu
 
 def _flat(own: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
     return {f"{node}:{i}": value for node, values in own.items() for i, value in enumerate(values)}
-
-
-def costly(graph: Graph, batch: int) -> bool:
-    """Whether a pass or an update takes seconds, so that fewer of them have to do."""
-    weights = sum(param.size for param in graph.params().values())
-    return weights >= LARGE or batch * sum(graph.macs(node) for node in graph.nodes) >= COSTLY
-
-
-def replicates(graph: Graph, batch: int) -> tuple[int, int]:
-    """How often a layer on its own, and a whole pass or run, is perturbed."""
-    return COSTLY_REPLICATES if costly(graph, batch) else REPLICATES
-
-
-def steps(graph: Graph, batch: int) -> int:
-    """How many updates are compared."""
-    return COSTLY_STEPS if costly(graph, batch) else STEPS
 
 
 def isolated(

@@ -24,6 +24,10 @@ TIMEOUT = 600.0
 DEFAULTS = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Large arrays in large pages, in torch's allocator and in glibc's: a pass over hundreds of
+    # megabytes otherwise takes less time than the kernel needs to hand them out page by page.
+    "THP_MEM_ALLOC_ENABLE": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 """Variables of an engine's environment, where the user's own has no value."""
 SPARING = {"TF_ENABLE_ONEDNN_OPTS": "0"}

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 
 from cnnspec import memory
-from cnnspec.check import samples
+from cnnspec.check import effort
 from cnnspec.check.engines import Child, EngineFailed, engines
 from cnnspec.check.files import Request, check_file, graph_of
 from cnnspec.check.options import SpecReport
@@ -81,7 +81,7 @@ def _size(file: str, request: Request) -> int:
         return FRAMEWORK_BYTES
     if request.options.reduce:
         graph = reduce(graph)
-    batch = samples.batch_size(graph)
+    batch = effort.batch_size(graph)
     return FRAMEWORK_BYTES + needed_bytes(graph, batch, request.options)
 
 

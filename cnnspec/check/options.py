@@ -45,7 +45,7 @@ class Options:
         backends: names, in the order of the report.
         dtypes: float64 and float32 by default.
         seed: for weights, inputs and targets; None is the spec's own.
-        steps: number of optimizer updates that are compared; None for 5, or 3 of a large network.
+        steps: number of optimizer updates that are compared; None for 5, or 2 of a large network.
         inputs: instead of random ones, by input name, N, C, space.
         targets: for these inputs, by output name; random where missing.
         sources: back end -> (file, name or None): an edited or hand-written file.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
 from cnnspec.backends.base import Trace
-from cnnspec.check import bounds, margin, modes, samples, single, stepping, verdict
+from cnnspec.check import bounds, effort, margin, modes, rate, samples, single, stepping, verdict
 from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
@@ -23,7 +23,7 @@ from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
-from cnnspec.training import default_training
+from cnnspec.training import DEFAULT_RATE, default_training
 
 Array = npt.NDArray[Any]
 
@@ -69,6 +69,12 @@ def _reduced(graph: Graph, report: SpecReport) -> Graph:
     return small
 
 
+def _trained(graph: Graph, lr: float) -> Graph:
+    """The network with the training of one that has no `train:`."""
+    names = tuple(output.name for output in graph.outputs)
+    return dataclasses.replace(graph, training=default_training(names, lr))
+
+
 def needs_process(options: Options) -> list[str]:
     """The back ends with an engine of their own; the reference stands in for its own back end."""
     return [n for n in options.backends if n != REFERENCE or n in options.sources]
@@ -80,17 +86,11 @@ class Checker:
     def __init__(
         self, graph: Graph, options: Options, engines: Mapping[str, Engine], report: SpecReport
     ) -> None:
-        if graph.training is None:
-            names = tuple(output.name for output in graph.outputs)
-            graph = dataclasses.replace(graph, training=default_training(names))
-            report.notes.append(
-                "no `train:` section: steps use the mean squared error against normal targets "
-                "and SGD with learning rate 0.01 and momentum 0.9"
-            )
         self.original = graph
         if options.sources:
             graph = quiet(graph)
-        self.graph = graph
+        self.trains = graph.training is not None
+        self.graph = graph if self.trains else _trained(graph, DEFAULT_RATE)
         self.silent: set[str] = set()
         self.options = options
         self.engines = engines
@@ -140,10 +140,7 @@ class Checker:
 
     def _require_memory(self) -> None:
         """Refuse what would not fit, before anything is allocated."""
-        given = self.options.inputs
-        batch = samples.batch_size(self.graph)
-        if given is not None:
-            batch = len(next(iter(given.values())))
+        batch = self.batch_size()
         tensors = memory.activation_bytes(self.graph, batch), memory.weights_bytes(self.graph)
         self.one_by_one = max(tensors) > ONE_BY_ONE
         memory.require(
@@ -153,8 +150,12 @@ class Checker:
     def _open(self) -> None:
         """Open all sessions; engines do so while the reference is at work, until `_join`."""
         style = Style(random="counter")
-        emitted: dict[str, Emitted] = {}
-        for name in (REFERENCE, *self.options.backends):
+        self.weights = samples.weights(self.graph, self.seed)
+        self._open_reference(style)
+        if not self.trains:
+            self._choose_rate(style)
+        emitted: dict[str, Emitted] = {REFERENCE: self.reference.emitted}
+        for name in self.options.backends:
             if name not in emitted:
                 emitted[name] = get(name).emit(self.graph, style)
         opening: dict[str, Future[Any]] = {}
@@ -169,9 +170,6 @@ class Checker:
                 session, future = Remote.open(self.engines[name], emitted[name], dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
                 opening[f"{name} {dtype}"] = future
-        self.reference = get(REFERENCE).open(emitted[REFERENCE], dtype="float64")
-        self.weights = samples.weights(self.graph, self.seed)
-        self.reference.assign(self.weights)
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
             weights = self.weights
@@ -182,6 +180,33 @@ class Checker:
             for name, by_dtype in self.sessions.items():
                 assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
         self._opening = [opening, assigning]
+
+    def _open_reference(self, style: Style) -> None:
+        backend = get(REFERENCE)
+        self.reference = backend.open(backend.emit(self.graph, style), dtype="float64")
+        self.reference.assign(self.weights)
+
+    def _choose_rate(self, style: Style) -> None:
+        """A learning rate that the network stands."""
+        inputs, targets = next(stepping.batches(self))
+        options: dict[str, Any] = {"targets": targets, "training": TRAINING}
+        found = self.reference.gradients(inputs, **options).parameters
+        lr = rate.fitting(rate.furthest(found, self.weights))
+        if lr != DEFAULT_RATE:
+            self.reference.close()
+            self.graph = _trained(self.graph, lr)
+            self._open_reference(style)
+        reason = ", at which the first update moves no parameter by more than a 256th"
+        self.report.notes.append(
+            "no `train:` section: steps use the mean squared error against normal targets "
+            f"and SGD with learning rate {lr:g} and momentum 0.9"
+            + (reason if lr != DEFAULT_RATE else "")
+        )
+
+    def batch_size(self) -> int:
+        """Number of samples."""
+        given = self.options.inputs
+        return effort.batch_size(self.graph) if given is None else len(next(iter(given.values())))
 
     def _join(self) -> None:
         """Wait for the sessions, once."""
@@ -253,16 +278,14 @@ class Checker:
         One mode is compared before the other is looked at: what the reference knows of one is as
         large as all weights, several times.
         """
-        given = self.options.inputs
+        given, size = self.options.inputs, self.batch_size()
         draws = 1 if given is not None else samples.DRAWS
         unsafe: set[str] = set()
         known: modes.Known | None = None
         for draw in range(draws):
             if given is None:
-                size = samples.batch_size(self.graph)
                 sample = samples.sample(self.graph, self.seed, draw, size)
             else:
-                size = len(next(iter(given.values())))
                 made = samples.cotangents(self.graph, self.seed, draw, size)
                 sample = samples.Sample(given, made)
             unsafe.clear()
@@ -308,7 +331,7 @@ class Checker:
             if not np.all(np.isfinite(value)):
                 raise DataError(Diagnostic("not-finite", f"the reference's `{name}` is not finite"))
         nodes = modes.nodes_of(self.graph, training)
-        alone, _ = bounds.replicates(self.graph, len(next(iter(sample.inputs.values()))))
+        alone, _ = effort.replicates(self.graph)
         own = bounds.isolated(
             nodes,
             self.reference,
@@ -360,7 +383,7 @@ class Checker:
         answer, inputs = known.answer, known.sample.inputs
         answer.own = {}
         answer.gradients = {}
-        _, whole = bounds.replicates(self.graph, len(next(iter(inputs.values()))))
+        _, whole = effort.replicates(self.graph)
         known.whole = bounds.end_to_end(
             self.graph,
             self.reference,

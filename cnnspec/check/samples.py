@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnspec.graph import Graph, Value
+from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
 from cnnspec.training import default_training
 
@@ -25,16 +25,6 @@ class Sample:
 
     inputs: Mapping[str, Array]
     cotangents: Mapping[str, Array]
-
-
-def batch_size(graph: Graph) -> int:
-    """The smallest number from 3 on that is no channel count and no size in the network."""
-    values: tuple[Value, ...] = (*graph.inputs, *graph.nodes)
-    taken = {size for value in values for size in value.shape}
-    size = 3
-    while size in taken:
-        size += 1
-    return size
 
 
 def generator(seed: int, purpose: str, draw: int = 0) -> np.random.Generator:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnspec.backends import At
-from cnnspec.check import bounds, modes, samples
+from cnnspec.check import effort, modes, samples
 from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT
 from cnnspec.check.options import REFERENCE
@@ -49,17 +49,17 @@ def steps(checker: Checker, known: modes.Known) -> None:
         for name in checker.names("float64")
         if modes.deterministic(checker, name, modes.TRAINING) and _trains(checker, name)
     ]
-    batches = _batches(checker, known.sample)
+    count = effort.steps(checker.graph) if checker.options.steps is None else checker.options.steps
+    drawn = list(itertools.islice(batches(checker), count))
     trajectory = Trajectory(
-        checker.reference, checker.weights, batches, updates_per_epoch=UPDATES_PER_EPOCH
+        checker.reference, checker.weights, drawn, updates_per_epoch=UPDATES_PER_EPOCH
     )
     if trajectory.diverged is not None:
         checker.report.notes.append(
             f"training diverges at update {trajectory.diverged}, in the reference as well; "
             "from there on steps are not compared"
         )
-    size = len(next(iter(known.sample.inputs.values())))
-    _, replicates = bounds.replicates(checker.graph, size)
+    _, replicates = effort.replicates(checker.graph)
     trajectory.perturb(checker.graph, known.own, checker.seed, replicates)
     if trajectory.chaotic is not None:
         checker.report.notes.append(
@@ -68,7 +68,7 @@ def steps(checker: Checker, known: modes.Known) -> None:
         )
     skipped, owners = _noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
-        inputs, wanted = batches[update]
+        inputs, wanted = drawn[update]
         options = {"at": At(update), "updates_per_epoch": UPDATES_PER_EPOCH}
         losses = checker.tell(dict.fromkeys(names, ("step", (inputs, wanted), options)))
         names = [name for name in names if name in losses]
@@ -100,19 +100,16 @@ def steps(checker: Checker, known: modes.Known) -> None:
     _learning_rates(checker, names)
 
 
-def _batches(checker: Checker, sample: samples.Sample) -> list[Batch]:
-    """Inputs and targets of every update; inputs that a user gives are those of each."""
-    size = len(next(iter(sample.inputs.values())))
-    batches: list[Batch] = []
-    steps = checker.options.steps
-    for update in range(bounds.steps(checker.graph, size) if steps is None else steps):
-        inputs: Mapping[str, Array] = sample.inputs
-        if checker.options.inputs is None:
+def batches(checker: Checker) -> Iterator[Batch]:
+    """Inputs and targets of update after update; inputs that a user gives are those of each."""
+    size = checker.batch_size()
+    for update in itertools.count():
+        inputs = checker.options.inputs
+        if inputs is None:
             draw = samples.DRAWS + update
             inputs = samples.inputs(checker.graph, checker.seed, draw, size)
         drawn = samples.targets(checker.graph, checker.seed, update, size)
-        batches.append((inputs, {**drawn, **(checker.options.targets or {})}))
-    return batches
+        yield inputs, {**drawn, **(checker.options.targets or {})}
 
 
 def _compare_losses(

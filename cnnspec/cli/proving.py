@@ -52,7 +52,7 @@ def check(
             max=10_000,
             metavar="K",
             help="Training steps.",
-            show_default="5, or 3 for large networks",
+            show_default="5, or 2 for large networks",
         ),
     ] = None,
     inputs: Annotated[

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec.backends import At, Session, Style, get
-from cnnspec.check import samples
+from cnnspec.check import effort, samples
 from cnnspec.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -57,7 +57,7 @@ def check_gradients(graph: Graph, *, seed: int = 0, backend: str = "numpy") -> N
 
 def _check(graph: Graph, session: Session, seed: int) -> None:
     weights = samples.weights(graph, seed)
-    size = samples.batch_size(graph)
+    size = effort.batch_size(graph)
     sample = samples.sample(graph, seed, 0, size)
     at = At(UPDATE)
     session.assign(weights)

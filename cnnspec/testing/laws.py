@@ -14,7 +14,7 @@ from cnnspec import plugins
 from cnnspec.api import read
 from cnnspec.backends import BUILT_IN, At, Backend, Emitted, Session, Style, get
 from cnnspec.backends.program import audit, instrument, remove_taps
-from cnnspec.check import check, samples
+from cnnspec.check import check, effort, samples
 from cnnspec.check.bounds import feeds
 from cnnspec.diagnostics import DataError, SpecError
 from cnnspec.graph import Graph
@@ -184,7 +184,7 @@ def check_session(graph: Graph, session: Session) -> None:
         AssertionError: a law is broken.
     """
     weights = samples.weights(graph, graph.seed)
-    sample = samples.sample(graph, graph.seed, 0, samples.batch_size(graph))
+    sample = samples.sample(graph, graph.seed, 0, effort.batch_size(graph))
     check_start(graph, session.weights())
     session.assign(weights)
     _same(session.weights(), weights, "weights come back as assigned")
@@ -218,6 +218,11 @@ def check_session(graph: Graph, session: Session) -> None:
         feed = feeds(graph.nodes, {**sample.inputs, **trace.values})
         alone = session.trace(sample.inputs, feed=feed, cotangents=trace.gradients, **options)
         _same(alone.values, trace.values, "nodes fed with a trace give its values")
+        some = {node.id: feed[node.id] for node in graph.nodes[1::2]}
+        gradients = {node: trace.gradients[node] for node in some}
+        part = session.trace(sample.inputs, feed=some, cotangents=gradients, **options)
+        wanted = {node: trace.values[node] for node in some}
+        _same(part.values, wanted, "where some nodes are fed, these answer, and no others")
     if graph.training is not None:
         _check_training(graph, session, weights, sample)
 

@@ -336,13 +336,14 @@ class NumpySession:
         training: bool = False,
         at: At = At(),
     ) -> Trace:
-        """Run the same text with every node tapped; with `feed`, all nodes have to be fed.
+        """Run the same text with every node tapped.
 
         Besides what every session takes, `noise(node, array, backward)` maps each node's value,
         and its gradient, on the way through: rounding errors are not proportional to a value that
-        has cancelled. With `feed`, the layers of the paths in `skip` do nothing, and their answers
-        mean nothing. End to end, each node's own input gradients are returned as well. What nodes
-        answer is given to `observe`, one after the other, instead of being returned.
+        has cancelled. Where `feed` has all nodes, the layers of the paths in `skip` do nothing, and
+        their answers mean nothing. End to end, each node's own input gradients are returned as
+        well. What nodes answer is given to `observe`, one after the other, instead of being
+        returned.
         """
         tapped = self.tapped()
         _position(tapped.model, at)
@@ -550,13 +551,15 @@ class _Tapped:
 
     def _told(self, kind: str, node: str, answer: Any) -> None:
         """Keep what a node answers, or give it to whoever observes the pass."""
+        if self.feed is not None and node not in self.feed:
+            return
         if self.observe is None:
             getattr(self, kind)[node] = answer
         else:
             self.observe(kind, node, answer)
 
     def _fed(self, node: str | None, index: int, value: Array) -> Array:
-        if self.feed is None or node is None:
+        if self.feed is None or node is None or node not in self.feed:
             return value
         return np.asarray(self.feed[node][index]).astype(value.dtype, copy=False)
 
