@@ -120,7 +120,10 @@ B = "define: {b: {parameters: {n: 2}, layers: [{conv: {filters: $n, kernel: 1}}]
         ),
         ("layers: [relu, {relu: {from: @@[input, relu1], when: false}}]\n", "wrong-arity"),
         ("layers: [relu, {@@add: {when: false}}]\n", "wrong-arity"),
-        ("layers: [relu, {subtract: {from: @@[relu1, input, input], when: false}}]\n", "wrong-arity"),
+        (
+            "layers: [relu, {subtract: {from: @@[relu1, input, input], when: false}}]\n",
+            "wrong-arity",
+        ),
         ("layers: [{sequence: {layers: [relu, {@@add: {when: false}}]}}]\n", "wrong-arity"),
         (
             "layers: [relu, {sequence: {from: @@[input, relu1], when: false, layers: [relu]}}]\n",
