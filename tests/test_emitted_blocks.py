@@ -457,6 +457,19 @@ layers:
   - plain: {name: c}
   - plain: {name: d, n: 4}
 """,
+    "a repeat behind a layer under a condition": """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {p: false, q: true}
+    layers:
+      - sequence:
+          layers:
+            - sequence: {when: $p, layers: [{conv: {filters: 3, kernel: 1}}, tanh]}
+            - conv: {filters: 3, kernel: 1, repeat: 3}
+            - sequence: {when: $q, layers: [{conv: {filters: 3, kernel: 1}}, tanh]}
+layers: [{unit: {name: a}}, {unit: {name: b, p: true}}, {unit: {name: c, p: true, q: false}}]
+""",
     "padding that no one class has": """\
 input: [2, 9, 8]
 define:

@@ -22,7 +22,7 @@ from cnnspec.backends.unify import (
     view_of,
 )
 from cnnspec.backends.variables import plain
-from cnnspec.backends.writer import Call, Code, Writer, literal, mark
+from cnnspec.backends.writer import Call, Code, Writer, literal, mark, unmarked
 from cnnspec.graph import Absent, Node, Scope
 from cnnspec.names import RESERVED
 
@@ -178,7 +178,7 @@ class Constructor:
         pending: list[Code] = []
 
         def flush() -> None:
-            if len(pending) == 1 and not pending[0].startswith("*"):
+            if len(pending) == 1 and not unmarked(pending[0]).startswith("*"):
                 writer.line(f"layers.append({pending[0]})")
             elif pending:
                 writer.line(f"layers += [{', '.join(pending)}]")
