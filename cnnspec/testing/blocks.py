@@ -30,6 +30,8 @@ MOST_ELEMENTS = 4800
 """Per sample and value, and per parameter."""
 
 RARELY = (False, False, False, True)
+SOMETIMES = (False, False, True)
+EVENLY = (False, True)
 KINDS = {"c": "count", "d": "count", "p": "flag", "q": "flag", "n": "times", "rate": "rate"}
 
 
@@ -172,7 +174,7 @@ class _Body:
 
     def step(self) -> None:
         """One more layer."""
-        kinds = ("linear", "plain", "join", "sequence", "use", "use")
+        kinds = ("linear", "plain", "join", "join", "sequence", "use", "use")
         kind = self.draw(st.sampled_from(kinds))
         if kind == "use":
             self.use()
@@ -215,7 +217,7 @@ class _Body:
         number: Any = None
         if chains and "repeat" in given:
             number = given["repeat"]
-        elif leaves and self.draw(st.sampled_from((False, False, True))):
+        elif leaves and self.draw(st.sampled_from(SOMETIMES if len(sources) == 1 else EVENLY)):
             extra["when"] = self._flag()
             if extra["when"] is not True:
                 channels = None
