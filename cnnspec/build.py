@@ -66,7 +66,8 @@ class _Builder:
             absent=made.absent,
         )
         if not self.faults.errors:  # else what is missing may be what would have read a layer
-            report_unused(self.faults, inputs, root.nodes(), outputs, self.layers.written)
+            written, missed = self.layers.written, self.layers.missed
+            report_unused(self.faults, inputs, root.nodes(), outputs, written, missed)
         training = resolve_training(spec, self.faults, outputs)
         self.faults.raise_any()
         if training is not None and not any(p.trainable for n in root.nodes() for p in n.params):

@@ -10,6 +10,7 @@ from cnnspec.build_sharing import Twin
 from cnnspec.build_wiring import Entry, Wiring
 from cnnspec.graph import Absent, Argument, Input, Node, Scope
 from cnnspec.instances import overrides, used_at
+from cnnspec.ops import lookup
 from cnnspec.ops.base import Op, Reject
 from cnnspec.quote import quoted
 from cnnspec.schema_fields import read_shape
@@ -100,14 +101,39 @@ class Layers(Wiring):
         position: int,
         absent: list[Absent],
     ) -> Known:
-        """The value that stands for a layer that is not there."""
+        """The value that stands for a layer that is not there: its first input."""
         layer = entry.layer
-        value = self.single(place, layer, sources, "a layer that can be left out")
+        if entry.present:  # no instance of a repeated one
+            value = self.single(place, layer, sources, "a repeated layer")
+        else:
+            value = sources[0] if self._can_read(place, layer, len(sources)) else UNKNOWN
+            self.miss(place.faults, layer, sources[1:])
         written = layer.repeat if entry.present else layer.when
         if isinstance(written, Template) and not isinstance(value, Unknown):
             name = entry.names[0] if entry.names else layer.key
             absent.append(Absent(name, layer.key, written.text, value, position))
         return value
+
+    def _can_read(self, place: Place, layer: Layer, count: int) -> bool:
+        """Whether a layer that is left out could read so many inputs; reported if not.
+
+        Too few are a fault where they are written out: a parameter that takes the layer out may
+        also decide how many names a list has.
+        """
+        cls = lookup(layer.key)
+        least, most = (1, 1) if layer.key == SEQUENCE or cls is None else cls.arity
+        if layer.block:
+            least = most = len(self.blocks[layer.key].inputs)
+        decided = any(isinstance(name, Template) for name in layer.sources or ())
+        if (count >= least or decided) and (most is None or count <= most):
+            return True
+        if layer.block:
+            self._block_arity(place, layer, self.blocks[layer.key], count)
+        elif layer.key == SEQUENCE or cls is None:
+            self.single(place, layer, (UNKNOWN,) * count, "a sequence")
+        else:
+            self.wrong_arity(place, layer, cls, count)
+        return False
 
     def _repeated(
         self, place: Place, entry: Entry, sources: tuple[Known, ...], children: list[Child]

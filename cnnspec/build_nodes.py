@@ -70,10 +70,12 @@ class Nodes:
     Attributes:
         rows: name, op and shape of every value so far.
         origins: the layer of each node, and the faults to report it with.
+        missed: by id of a value, the `when` that has taken out a layer which would read it.
     """
 
     rows: list[tuple[str, str, Shape]] = field(default_factory=list)
     origins: dict[str, tuple[Faults, Layer]] = field(default_factory=dict)
+    missed: dict[str, Label] = field(default_factory=dict)
     _spans: dict[tuple[int, Which], Origin] = field(default_factory=dict)
 
     def node(
@@ -88,7 +90,7 @@ class Nodes:
         layer, faults, path = instance.layer, place.faults, instance.path
         least, most = op.arity
         if len(sources) < least or (most is not None and len(sources) > most):
-            self._arity(place, layer, op, len(sources))
+            self.wrong_arity(place, layer, type(op), len(sources))
             return None
         inputs = [value for value in sources if not isinstance(value, Unknown)]
         if len(inputs) < len(sources):
@@ -134,13 +136,21 @@ class Nodes:
         """The layer of a node, and where to report it."""
         return self.origins[id]
 
+    def miss(self, faults: Faults, layer: Layer, sources: tuple[Known, ...]) -> None:
+        """Note the values that a layer would read if its `when` had not taken it out."""
+        for value in sources:
+            if not isinstance(value, Unknown):
+                span = faults.document.span((*layer.fields, "when"))
+                self.missed[value.id] = Label(span, "this takes out a layer that would read it")
+
     def _look_for_share(self, place: Place, layer: Layer) -> None:
         """Where the inputs are at fault: a wrong name there is another fault."""
         if isinstance(layer.share, str) and not place.sequence:
             at = (*layer.fields, "share")
             look_up(place.faults, place.names, layer.share, at, reader=layer)
 
-    def _arity(self, place: Place, layer: Layer, op: Op, count: int) -> None:
+    def wrong_arity(self, place: Place, layer: Layer, op: type[Op], count: int) -> None:
+        """Report a number of inputs that an op does not take."""
         least, most = op.arity
         wanted = f"{least} or more inputs" if most is None else f"{least} inputs"
         given = layer.sources is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from cnnspec.diagnostics import did_you_mean
+from cnnspec.diagnostics import Label, did_you_mean
 from cnnspec.document import Path
 from cnnspec.faults import Faults, quoted
 from cnnspec.graph import Input, Node, Output, Value
@@ -106,8 +106,18 @@ def report_unused(
     nodes: Iterable[Node[Op]],
     outputs: Iterable[Output],
     written: Callable[[str], tuple[Faults, Layer]],
+    missed: Mapping[str, Label],
 ) -> None:
-    """Report values that nothing reads, the last one of a dead branch only."""
+    """Report values that nothing reads, the last one of a dead branch only.
+
+    Args:
+        faults: of the network.
+        inputs: of the network.
+        nodes: in order.
+        outputs: of the network.
+        written: the layer of a node, and the faults to report it with.
+        missed: by id of a value, the `when` that has taken out a layer which would read it.
+    """
     nodes = list(nodes)
     read: set[str] = {value.id for node in nodes for value in node.inputs}
     read |= {output.value.id for output in outputs}
@@ -118,8 +128,11 @@ def report_unused(
                 "unused-layer",
                 layer.fields,
                 f"`{node.id}` reaches no output",
-                help="read it with `from:`, name it in `outputs:`, or take it out",
+                help="give it the same `when:`"
+                if node.id in missed
+                else "read it with `from:`, name it in `outputs:`, or take it out",
                 key=True,
+                secondary=_missed(missed, node),
             )
     for entry in inputs:
         if entry.id not in read:
@@ -128,7 +141,12 @@ def report_unused(
                 input_path(faults, entry),
                 f"input `{entry.name}` reaches no output",
                 help="read it with `from:`, or take it out",
+                secondary=_missed(missed, entry),
             )
+
+
+def _missed(missed: Mapping[str, Label], value: Value) -> tuple[Label, ...]:
+    return (missed[value.id],) if value.id in missed else ()
 
 
 def input_path(faults: Faults, entry: Value) -> Path:

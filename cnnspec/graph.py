@@ -128,7 +128,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A layer that its `when:` has taken out of a scope; its name stands for its input.
+    """A layer that its `when:` has taken out of a scope; its name stands for its first input.
 
     Attributes:
         name: that it would have; inside a sequence the position it would have had.

@@ -222,7 +222,11 @@ def _every_layer() -> Schema:
             ],
         },
         "when": _open(
-            {"type": "boolean", "default": True, "description": "whether it is there at all"}
+            {
+                "type": "boolean",
+                "default": True,
+                "description": "whether it is there; if not, its name stands for its first input",
+            }
         ),
         "repeat": _open(
             {

@@ -164,7 +164,7 @@ class Reader:
             found["expect"] = self._expect(given["expect"], (*at, "expect"))
         if "when" in given:
             found["when"] = self._when(given["when"], (*at, "when"))
-            if _several(kind) or len(found.get("sources") or ()) > 1:
+            if _several_outputs(kind):
                 cannot_leave_out(self.faults, at)
         if "repeat" in given:
             found["repeat"] = self._repeat(given["repeat"], at, kind)
@@ -322,12 +322,13 @@ def cannot_repeat(faults: Faults, at: Path) -> None:
 
 
 def cannot_leave_out(faults: Faults, at: Path) -> None:
-    """Report `when` on a layer whose name could not stand for its input."""
+    """Report `when` on a layer whose name could not stand for its first input."""
     faults.add(
         "cannot-leave-out",
         (*at, "when"),
-        "a layer with several inputs or outputs cannot be left out",
-        help="the name of a layer that is left out stands for its only input",
+        "a layer with several outputs cannot be left out",
+        help="the name of a layer that is left out stands for its first input, "
+        "and there would be nothing for its other outputs",
         key=True,
     )
 
@@ -335,8 +336,12 @@ def cannot_leave_out(faults: Faults, at: Path) -> None:
 def _several(kind: type[Op] | Block | None) -> bool:
     """Whether a layer has several inputs or outputs, whatever it is given."""
     if isinstance(kind, Block):
-        return len(kind.inputs) > 1 or (kind.outputs is not None and len(kind.outputs) > 1)
+        return len(kind.inputs) > 1 or _several_outputs(kind)
     return kind is not None and kind.arity[0] > 1
+
+
+def _several_outputs(kind: type[Op] | Block | None) -> bool:
+    return isinstance(kind, Block) and kind.outputs is not None and len(kind.outputs) > 1
 
 
 def read_repeat(faults: Faults, value: object, path: Path) -> int | None:

@@ -103,7 +103,6 @@ B = "define: {b: {parameters: {n: 2}, layers: [{conv: {filters: $n, kernel: 1}}]
         # repeat and when
         ("layers: [relu, {add: {from: [input, relu1], @@repeat: 2}}]\n", "cannot-repeat"),
         ("layers: [{split: {into: 2, @@repeat: 2}}]\n", "cannot-repeat"),
-        ("layers: [relu, {add: {from: [input, relu1], @@when: true}}]\n", "cannot-leave-out"),
         (
             "define: {b: {layers: [{split: {into: 2, @@when: $p}}, relu], parameters: {p: "
             "true}}}\nlayers: [b]\n",
@@ -115,9 +114,30 @@ B = "define: {b: {parameters: {n: 2}, layers: [{conv: {filters: $n, kernel: 1}}]
             "cannot-repeat",
         ),
         (
-            "define: {b: {inputs: [y, z], layers: [{add: {from: [y, z]}}]}}\nlayers: [{b: "
-            "{from: [input, input], @@when: true}}]\n",
+            "define: {b: {outputs: {a: relu1, c: relu2}, layers: [relu, relu]}}\nlayers: [{b: "
+            "{@@when: false}}, relu]\n",
             "cannot-leave-out",
+        ),
+        ("layers: [relu, {relu: {from: @@[input, relu1], when: false}}]\n", "wrong-arity"),
+        ("layers: [relu, {@@add: {when: false}}]\n", "wrong-arity"),
+        (
+            "layers: [relu, {subtract: {from: @@[relu1, input, input], when: false}}]\n",
+            "wrong-arity",
+        ),
+        ("layers: [{sequence: {layers: [relu, {@@add: {when: false}}]}}]\n", "wrong-arity"),
+        (
+            "layers: [relu, {sequence: {from: @@[input, relu1], when: false, layers: [relu]}}]\n",
+            "wrong-arity",
+        ),
+        (
+            "define: {b: {inputs: [y, z], layers: [{add: {from: [y, z]}}]}}\nlayers: [relu, {b: "
+            "{from: @@[input, relu1, input], when: false}}]\n",
+            "wrong-arity",
+        ),
+        (
+            "define: {b: {inputs: [y, z], layers: [{add: {from: [y, z]}}]}}\nlayers: [relu, {@@b: "
+            "{when: false}}]\n",
+            "wrong-arity",
         ),
         (B.replace("kernel: 1", "kernel: 1, repeat: @@$(n / 1)") + "layers: [b]\n", "wrong-type"),
         (B.replace("kernel: 1", "kernel: 1, repeat: @@$(n - 3)") + "layers: [b]\n", "out-of-range"),
@@ -369,3 +389,60 @@ def test_a_plug_in_loses_against_a_block(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [node.op.key for node in done.graph.nodes] == ["tanh"]
     (warning,) = done.warnings
     assert (warning.code, place(warning)) == ("block-hides-op", (line, column))
+
+
+MERGES = """\
+cnnspec: 1
+input: {a: [4, 8, 6], b: [4, 8, 6]}
+define:
+  unit:
+    inputs: [left, right]
+    parameters: {residual: true}
+    layers:
+      - tanh: {name: side, from: right}
+      - relu: {name: main, from: left}
+      - add: {name: merged, from: [main, side], when: $residual}
+layers:
+  - unit: {from: [a, b]}
+"""
+
+
+def test_a_layer_whose_reader_is_left_out() -> None:
+    assert [node.id for node in built(MERGES).graph.nodes][-1] == "unit1.merged"
+    text = MERGES.replace("unit: {from", "unit: {residual: false, from")
+    (found,) = errors(text)
+    assert (found.code, *place(found)) == ("unused-layer", 8, 9)
+    assert found.message == "`unit1.side` reaches no output"
+    assert found.help == "give it the same `when:`"
+    assert [(label.message, label.span.line) for label in found.secondary] == [
+        ("this takes out a layer that would read it", 10),
+        ("used here", 12),
+    ]
+
+
+def test_an_input_whose_reader_is_left_out() -> None:
+    text = MERGES.replace("from: right", "from: right, when: $residual")
+    (found,) = errors(text.replace("unit: {from", "unit: {residual: false, from"))
+    assert (found.code, *place(found)) == ("unused-input", 2, 26)
+    assert found.message == "input `b` reaches no output"
+    assert [(label.message, label.span.line) for label in found.secondary] == [
+        ("this takes out a layer that would read it", 10),
+    ]
+
+
+def test_what_takes_a_reader_out_may_decide_what_it_reads() -> None:
+    text = """\
+cnnspec: 1
+input: [4, 8, 6]
+define:
+  unit:
+    parameters: {others: [], merges: false}
+    layers:
+      - relu: {name: main}
+      - add: {from: [main, $others], when: $merges}
+layers:
+  - unit: {others: [input], merges: true}
+  - unit
+"""
+    graph = built(text).graph
+    assert [node.id for node in graph.nodes] == ["unit1.main", "unit1.add1", "unit2.main"]

@@ -496,3 +496,46 @@ def test_ten_thousand_layers_are_read_in_seconds() -> None:
     start = time.process_time()
     assert len(built(text).graph.nodes) > 10_000
     assert time.process_time() - start < 5
+
+
+# --- layers with several inputs that are left out ------------------------------------------------
+
+MERGES = """\
+define:
+  mix:
+    inputs: [left, right]
+    layers: [{add: {from: [right, left]}}]
+  unit:
+    parameters: {residual: true, mixed: true}
+    layers:
+      - conv: {name: conv, filters: 4, kernel: 1}
+      - add: {name: sum, from: [conv, input], when: $residual}
+      - mix: {name: mix, from: [sum, conv], when: $(mixed and residual)}
+      - relu
+"""
+
+
+def test_a_layer_that_is_left_out_stands_for_its_first_input() -> None:
+    found = graph(MERGES + "layers: [unit, {unit: {residual: false}}, {unit: {mixed: false}}]\n")
+    assert [node.id for node in found.nodes] == [
+        "unit1.conv", "unit1.sum", "unit1.mix.add1", "unit1.relu1",
+        "unit2.conv", "unit2.relu1",
+        "unit3.conv", "unit3.sum", "unit3.relu1",
+    ]  # fmt: skip
+    assert found.node("unit1.sum").when == "residual"
+    assert scope_at(found, "unit1.mix", "block").when == "mixed and residual"
+    assert reads(found.node("unit1.relu1")) == ["unit1.mix.add1"]
+    assert reads(found.node("unit2.relu1")) == ["unit2.conv"]
+    assert reads(found.node("unit3.relu1")) == ["unit3.sum"]
+    absent = scope_at(found, "unit2", "block").absent
+    assert [(a.name, a.key, a.when, a.value.id, a.position) for a in absent] == [
+        ("sum", "add", "residual", "unit2.conv", 1),
+        ("mix", "mix", "mixed and residual", "unit2.conv", 1),
+    ]
+
+
+def test_whatever_merges_can_be_left_out() -> None:
+    for layer in ("add", "concat", "multiply", "average", "maximum", "subtract"):
+        found = graph(f"layers: [relu, {{{layer}: {{from: [relu1, input], when: false}}}}, tanh]\n")
+        assert [node.id for node in found.nodes] == ["relu1", "tanh1"]
+        assert reads(found.node("tanh1")) == ["relu1"]

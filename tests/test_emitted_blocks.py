@@ -15,7 +15,9 @@ from cnnspec.api import read
 from cnnspec.backends import BUILT_IN, get
 from cnnspec.backends.base import Style
 from cnnspec.backends.mapping import source_map
+from cnnspec.backends.parts import assign
 from cnnspec.backends.program import audit, instrument, remove_taps
+from cnnspec.backends.writer import Code, Writer
 from cnnspec.cli import main
 from cnnspec.graph import Graph
 from cnnspec.testing.blocks import block_networks
@@ -123,6 +125,152 @@ def test_lines_are_short_and_files_compile(backend: str) -> None:
             audit(text)
 
 
+MERGES = """\
+input: [3, 6, 5]
+define:
+  mix:
+    inputs: [one, other]
+    layers: [{conv: {name: conv, from: other, filters: 3, kernel: 1}}, {add: {from: [conv, one]}}]
+  unit:
+    parameters: {PARAMETER: false, mixed: false}
+    layers:
+      - conv: {name: CONV, filters: 3, kernel: 1}
+      - add: {from: [CONV, input], when: $PARAMETER}
+      - multiply: {from: [add1, CONV], when: $(mixed or not PARAMETER)}
+      - mix: {name: mix, from: [multiply1, input], when: $mixed}
+layers:
+  - unit: {name: a}
+  - unit: {name: b, PARAMETER: true, mixed: true}
+  - unit: {name: c, PARAMETER: true}
+"""
+
+
+def merging(parameter: str, conv: str) -> Graph:
+    return read(HEAD + MERGES.replace("PARAMETER", parameter).replace("CONV", conv)).graph
+
+
+@pytest.mark.parametrize(
+    ("parameter", "conv", "flag"),
+    [
+        ("residual", "conv", "residual"),
+        ("residual", "residual", "has_add1"),
+        ("residual", "has_add1", "residual"),
+        ("buffers_", "conv", "buffers_"),
+    ],
+)
+def test_a_merge_under_a_condition_in_torch(parameter: str, conv: str, flag: str) -> None:
+    made = definition(text_of(merging(parameter, conv), "torch"), "Unit")
+    assert f"        self.{flag} = {parameter}\n" in made
+    assert f"        self.has_multiply1 = mixed or not {parameter}\n" in made
+    assert "        self.mix = Mix() if mixed else None\n" in made
+    assert "Identity" not in made
+    assert made.endswith(
+        f"""\
+        {conv} = self.{conv}(inputs)
+        x = {conv}
+        if self.{flag}:
+            x = {conv} + inputs
+        if self.has_multiply1:
+            x = x * {conv}
+        if self.mix is not None:
+            x = self.mix(x, inputs)
+        return x"""
+    )
+
+
+def test_a_merge_under_a_condition_in_keras() -> None:
+    made = definition(text_of(merging("residual", "conv"), "keras"), "unit")
+    assert made.endswith(
+        """\
+    x = conv
+    if residual:
+        x = layers.Add(name=f"{name}.add1")([conv, inputs])
+    if mixed or not residual:
+        x = layers.Multiply(name=f"{name}.multiply1")([x, conv])
+    if mixed:
+        x = mix(x, inputs, name=f"{name}.mix")
+    return x"""
+    )
+
+
+def test_a_merge_under_a_condition_in_numpy() -> None:
+    made = definition(text_of(merging("residual", "conv"), "numpy"), "Unit")
+    assert "        if self.residual:\n            x, add1_backward = add(conv, inputs)\n" in made
+    assert made.endswith(
+        """\
+        def backward(g):
+            if self.mix is not None:
+                g, g_inputs = mix_backward(g)
+            else:
+                g_inputs = 0.0
+            if self.has_multiply1:
+                g, g_conv = multiply1_backward(g)
+            else:
+                g_conv = 0.0
+            if self.residual:
+                g_conv_part, g_inputs_part = add1_backward(g)
+                g_conv = g_conv + g_conv_part
+                g_inputs = g_inputs + g_inputs_part
+            else:
+                g_conv = g_conv + g
+            g_inputs = g_inputs + conv_backward(g_conv)
+            return g_inputs
+
+        return x, backward"""
+    )
+
+
+def test_flags_do_not_clash() -> None:
+    text = """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {add1: false}
+    layers:
+      - conv: {name: has_add1, filters: 3, kernel: 1}
+      - relu
+      - add: {from: [relu1, input], when: $add1}
+layers: [{unit: {name: a}}, {unit: {name: b, add1: true}}]
+"""
+    made = definition(text_of(read(HEAD + text).graph, "torch"), "Unit")
+    assert "self.has_add1_ = add1\n" in made
+    assert "self.has_add1 = nn.Conv2d(3, 3, 1)\n" in made
+    assert "        if self.has_add1_:\n            x = x + inputs\n" in made
+
+
+def test_mobilenet_v2_reads_like_torchvision() -> None:
+    made = definition(text_of(graph_of("mobilenet_v2"), "torch"), "InvertedResidual")
+    assert "self.residual = residual\n" in made
+    assert made.endswith(
+        """\
+        x = self.conv(inputs)
+        if self.residual:
+            x = x + inputs
+        return x"""
+    )
+
+
+def test_a_merge_that_reads_the_variable_it_makes() -> None:
+    def written(target: str, *reads: str) -> list[str]:
+        writer = Writer()
+        assign(writer, target, reads, f"{target} = f()", Code("p"))
+        return writer.lines
+
+    chosen = ["if p:", "    x = f()"]
+    assert written("x", "x", "y") == chosen
+    assert written("x", "y", "z") == ["x = y", *chosen]
+    assert written("x", "y", "x") == [*chosen, "else:", "    x = y"]
+
+
+def test_a_loop_between_two_ends_counts_what_is_between() -> None:
+    graph = read(HEAD + BLOCKS["both ends of repeats of different lengths"]).graph
+    text = " ".join(text_of(graph, "torch").split())
+    assert "*(Unit(4) for _ in range((n if p else n + 1) - 2))" in text
+    assert "*(Unit(4) for _ in range(n + 1 - 2))" in text
+    text = text_of(graph, "keras")
+    assert "for index in range(1, n + 1 - 1):\n" in text
+
+
 # --- any blocks ----------------------------------------------------------------------------------
 
 
@@ -174,6 +322,89 @@ layers:
   - up: {name: u2, from: [d2, d2.skip], channels: 5}
   - up: {name: u1, from: [u2, d1.skip], channels: 3}
 """,
+    "a merge under a condition": """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {residual: false, stride: 1}
+    layers:
+      - conv: {name: conv, filters: 3, kernel: 3, padding: 1}
+      - add: {from: [conv, input], when: $residual}
+      - average: {from: [add1, conv], when: $(residual and stride == 1)}
+      - relu
+layers:
+  - unit: {name: a}
+  - unit: {name: b, residual: true}
+  - unit: {name: c, residual: true, stride: 2}
+  - unit: {name: d, repeat: 4, first: {residual: true}, last: {stride: 2, residual: true}}
+""",
+    "merges whose first input is not the one above": """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {p: false, q: false}
+    layers:
+      - conv: {name: conv, filters: 3, kernel: 3, padding: 1}
+      - subtract: {name: less, from: [input, conv], when: $p}
+      - add: {name: twice, from: [less, less], when: $q}
+      - concat: {name: both, from: [less, conv, less, input], when: $(not p)}
+      - maximum: {name: most, from: [conv, twice, input], when: $p}
+      - average: {from: [most, conv, most], when: $q}
+      - concat: {from: [average1, less, twice, both, most]}
+      - conv: {filters: 3, kernel: 1}
+layers:
+  - unit: {name: a}
+  - unit: {name: b, p: true}
+  - unit: {name: c, q: true}
+  - unit: {name: d, p: true, q: true}
+""",
+    "blocks of several inputs under a condition": """\
+input: {left: [3, 6, 5], right: [3, 6, 5]}
+define:
+  mix:
+    inputs: [one, other]
+    parameters: {bias: true, summed: true}
+    layers:
+      - conv: {name: conv, from: other, filters: 3, kernel: 1, bias: $bias}
+      - add: {name: sum, from: [conv, one], when: $summed}
+  unit:
+    inputs: [left, right]
+    parameters: {mixed: true, again: false}
+    layers:
+      - tanh: {name: act, from: right}
+      - mix: {name: mix, from: [left, act], when: $mixed}
+      - mix: {name: other, from: [act, mix], bias: false, when: $(not mixed)}
+      - mix: {name: mix2, share: mix, from: [other, left], when: $again}
+      - add: {from: [mix2, mix, other, act]}
+layers:
+  - unit: {name: a, from: [left, right]}
+  - unit: {name: b, from: [a, left], mixed: false}
+  - unit: {name: c, from: [b, a], again: true}
+  - mix: {name: d, from: [c, c], summed: false, when: false}
+  - mix: {name: e, from: [c, right]}
+""",
+    "a shared block with a merge under a condition": """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {residual: true}
+    layers:
+      - conv: {name: conv, filters: 3, kernel: 3, padding: 1}
+      - add: {from: [conv, input], when: $residual}
+      - relu
+  pair:
+    parameters: {residual: true}
+    layers:
+      - unit: {name: first, residual: $residual}
+      - unit: {name: second, share: first, residual: $residual}
+layers:
+  - unit: {name: a}
+  - unit: {name: b, residual: false}
+  - unit: {name: a2, share: a}
+  - unit: {name: b2, share: b, residual: false}
+  - pair: {name: p}
+  - pair: {name: q, residual: false}
+""",
     "a shared block": """\
 input: [3, 6, 5]
 define:
@@ -204,6 +435,40 @@ layers:
   - stage: {name: s1, channels: 4, depth: 3}
   - stage: {name: s2, channels: 6, depth: 2}
   - stage: {name: s3, channels: 2}
+""",
+    "both ends of repeats of different lengths": """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {wide: false, bias: true}
+    layers:
+      - conv: {filters: $(3 if wide else 4), kernel: 1, bias: $bias}
+  stage:
+    parameters: {n: 3, p: false}
+    layers:
+      - unit: {name: units, repeat: $(n if p else n + 1), first: {bias: false}, last: {wide: true}}
+  plain:
+    parameters: {n: 3}
+    layers:
+      - unit: {name: units, repeat: $(n + 1), first: {bias: false}, last: {wide: true}}
+layers:
+  - stage: {name: a, n: 3}
+  - stage: {name: b, n: 5, p: true}
+  - plain: {name: c}
+  - plain: {name: d, n: 4}
+""",
+    "a repeat behind a layer under a condition": """\
+input: [3, 6, 5]
+define:
+  unit:
+    parameters: {p: false, q: true}
+    layers:
+      - sequence:
+          layers:
+            - sequence: {when: $p, layers: [{conv: {filters: 3, kernel: 1}}, tanh]}
+            - conv: {filters: 3, kernel: 1, repeat: 3}
+            - sequence: {when: $q, layers: [{conv: {filters: 3, kernel: 1}}, tanh]}
+layers: [{unit: {name: a}}, {unit: {name: b, p: true}}, {unit: {name: c, p: true, q: false}}]
 """,
     "padding that no one class has": """\
 input: [2, 9, 8]

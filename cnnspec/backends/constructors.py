@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cnnspec.backends.groups import Group, Groups
-from cnnspec.backends.parts import Part, sole
+from cnnspec.backends.parts import Part, condition, sole
 from cnnspec.backends.symbols import View
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
 from cnnspec.backends.unify import (
@@ -21,8 +21,10 @@ from cnnspec.backends.unify import (
     unify,
     view_of,
 )
-from cnnspec.backends.writer import Call, Code, Writer, literal, mark
+from cnnspec.backends.variables import plain
+from cnnspec.backends.writer import Call, Code, Writer, literal, mark, unmarked
 from cnnspec.graph import Absent, Node, Scope
+from cnnspec.names import RESERVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ class Constructor:
 
     def functional(self, part: Part) -> bool:
         """Whether a part is a call in the forward pass that needs nothing held."""
-        if not isinstance(part.child, Node) or any(isinstance(c, Absent) for c in part.children):
+        if not isinstance(part.child, Node):
+            return False
+        if not part.merges and any(isinstance(c, Absent) for c in part.children):
             return False
         spellings = [self.groups.spellings[c] for c in part.children if isinstance(c, Node)]
         if any(s.call is None for s in spellings):
@@ -52,9 +56,42 @@ class Constructor:
         if sole(group.distinct[0]):
             self._named_instances(writer, group, view)
             return
+        self._flags(writer, group, view)
         for part in group.parts:
-            if part.owner is None and not self.functional(part):
-                self._attribute(writer, group, part, view)
+            if self._holds(part):
+                # An identity has one input: what merges is under a condition where it is called.
+                none = replace(self.spells, identity="None")
+                own = replace(self, spells=none) if part.merges else self
+                own._attribute(writer, group, part, view)
+
+    def _holds(self, part: Part) -> bool:
+        """Whether a part is an attribute."""
+        return part.owner is None and not self.functional(part)
+
+    def _flags(self, writer: Writer, group: Group, view: View) -> None:
+        """Attributes that say whether an instance has what merges several values.
+
+        A layer that is held says so itself.
+        """
+        taken = {*RESERVED, *(part.name.partition(".")[0] for part in group.parts)}
+        known: dict[Code, str] = {}
+        for part in group.parts:
+            if not part.merges:
+                continue
+            if self._holds(part):
+                group.flags[part.key] = Code(f"self.{part.name} is not None")
+                continue
+            there = condition(part.children, view, part.name)
+            assert there is not None
+            if there not in known:
+                name = there if there.isidentifier() else f"has_{plain(part.name)}"
+                name = f"has_{plain(part.name)}" if name in taken else name
+                while name in taken:
+                    name += "_"
+                taken.add(name)
+                known[there] = name
+                writer.line(f"self.{name} = {there}")
+            group.flags[part.key] = Code(f"self.{known[there]}")
 
     def _attribute(self, writer: Writer, group: Group, part: Part, view: View) -> None:
         trees = [
@@ -141,7 +178,7 @@ class Constructor:
         pending: list[Code] = []
 
         def flush() -> None:
-            if len(pending) == 1 and not pending[0].startswith("*"):
+            if len(pending) == 1 and not unmarked(pending[0]).startswith("*"):
                 writer.line(f"layers.append({pending[0]})")
             elif pending:
                 writer.line(f"layers += [{', '.join(pending)}]")

@@ -61,6 +61,7 @@ class Group:
         symbols: the arguments that its constructor can have.
         signature: those that it has, once its body is written.
         passes: names that a constructor hands on to those inside, in front of all arguments.
+        flags: key of a part that merges -> source that says whether this instance has it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Group:
     symbols: Symbols
     signature: list[Symbol] = field(default_factory=list)
     passes: tuple[str, ...] = ()
+    flags: dict[str, Code] = field(default_factory=dict)
 
     def values(self, member: Scope) -> dict[str, object]:
         """The value of each argument of the constructor, for one instance."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from cnnspec.backends.symbols import View
 from cnnspec.backends.unify import Mismatch
+from cnnspec.backends.writer import Code, Writer
 from cnnspec.graph import Absent, Node, Scope, Value
 from cnnspec.ops.base import Op
 
@@ -75,6 +77,14 @@ class Part:
         return next(c for c in self.children if not isinstance(c, Absent))
 
     @property
+    def merges(self) -> bool:
+        """Whether it has several inputs, and is taken out in some instances.
+
+        There its value is that of its first input, and the others are not read.
+        """
+        return len(self.reads) > 1 and any(isinstance(c, Absent) for c in self.children)
+
+    @property
     def key(self) -> str:
         """Of its value."""
         return self.values[0]
@@ -136,7 +146,8 @@ def part_of(
         Mismatch: no one set of inputs is right in all instances.
     """
     key = f"#{position}"
-    reads = common([_reads(child) for child in column], known)
+    count = max(len(_reads(c)) for c in column if not isinstance(c, Absent))
+    reads = common([_reads(child, count) for child in column], known)
     pairs = zip(column, scopes, strict=True)
     child, around = next((c, s) for c, s in pairs if not isinstance(c, Absent))
     extra: list[str] = []
@@ -162,9 +173,56 @@ def part_of(
     )
 
 
-def _reads(child: Child) -> tuple[Value, ...]:
+def condition(children: Sequence[Child], view: View, name: str) -> Code | None:
+    """Source that says which instances have a child; None where all have it.
+
+    Raises:
+        Mismatch: no `when:` says it for all of them.
+    """
+    values = [not isinstance(child, Absent) for child in children]
+    if all(values):
+        return None
+    for text in dict.fromkeys(c.when for c in children if c.when is not None):
+        found = view.condition(text, values)
+        if found is not None:
+            return found
+    raise Mismatch(name)
+
+
+def assign(
+    writer: Writer,
+    target: str,
+    reads: Sequence[str],
+    statement: str,
+    there: Code | None,
+) -> None:
+    """A statement; where it is not there, the variable that it makes has what it reads first.
+
+    Args:
+        writer: inside a function.
+        target: the variable.
+        reads: the variables that the statement reads.
+        statement: the whole of it.
+        there: source of the condition, None where it always holds.
+    """
+    if there is None:
+        writer.line(statement)
+        return
+    source, *others = reads
+    before = target != source and target not in others
+    if before:
+        writer.line(f"{target} = {source}")
+    with writer.indented(f"if {there}:"):
+        writer.line(statement)
+    if target != source and not before:
+        with writer.indented("else:"):
+            writer.line(f"{target} = {source}")
+
+
+def _reads(child: Child, count: int = 1) -> tuple[Value | None, ...]:
+    """The inputs of a child; what is taken out reads the first of so many."""
     if isinstance(child, Absent):
-        return (child.value,)
+        return (child.value, *(None,) * (count - 1))
     if isinstance(child, Node):
         return child.inputs
     return tuple(value for _, value in child.inputs)
@@ -180,15 +238,20 @@ def _made_by(child: Child, key: str) -> Iterable[tuple[Value, str]]:
 
 
 def common(
-    values: Sequence[tuple[Value, ...]], known: Sequence[dict[str, list[str]]]
+    values: Sequence[tuple[Value | None, ...]], known: Sequence[dict[str, list[str]]]
 ) -> tuple[str, ...]:
-    """For each input the key that means the right value in every instance, the latest one."""
+    """For each input the key that means the right value in every instance, the latest one.
+
+    None stands for what an instance does not read; one of them reads it.
+    """
     if len({len(entry) for entry in values}) > 1:
         raise Mismatch("inputs")
     found = []
     for place in range(len(values[0])):
         lists = [
-            aliases.get(entry[place].id, []) for entry, aliases in zip(values, known, strict=True)
+            aliases.get(value.id, [])
+            for entry, aliases in zip(values, known, strict=True)
+            if (value := entry[place]) is not None
         ]
         fitting = [key for key in lists[0] if all(key in others for others in lists[1:])]
         if not fitting:

@@ -335,6 +335,10 @@ class _Folder(ast.NodeTransformer):
             any(isinstance(part, ast.Name) for part in ast.walk(node))
         ):
             return tree_of(_value(node, {}))
+        if isinstance(node, ast.BoolOp):  # both take and give true and false only
+            neutral = isinstance(node.op, ast.And)
+            kept = [v for v in node.values if getattr(v, "value", None) is not neutral]
+            return kept[0] if len(kept) == 1 else ast.BoolOp(node.op, kept)
         return node
 
 

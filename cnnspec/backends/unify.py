@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ def _values(
     if any(isinstance(value, Code) for value in values):
         raise Mismatch(name)
     own = [hints[key]] if key is not None and key in hints else []
-    made = view.express(values, [*own, *hints.values()], extra)
+    # The name of a Keras layer starts with that of its block, which no caller knows.
+    made = view.express(values, [*own, *hints.values()], None if key == "name" else extra)
     if made is None:
         raise Mismatch(name)
     return made
@@ -342,19 +344,23 @@ def loop(loops: Sequence[Loop], view: View, spells: Spells, name: str) -> list[C
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a loop runs over."""
+    """What a loop runs over.
+
+    Attributes:
+        variable: of the loop.
+        range: of so many instances; from the first one's index where the index is used.
+        stop: the index behind the last one.
+    """
 
     variable: str
     range: Code
+    stop: Code
 
     def over(self, lead: int) -> Code:
         """The range with the index of each instance, `lead` of which come before the loop."""
         if self.variable == INDEX or not lead:
             return self.range
-        inner = self.range.removeprefix("range(").removesuffix(")")
-        plain = inner.removesuffix(f" - {lead}")
-        stop = plain if plain != inner else str(int(inner) + lead)
-        return Code(f"range({lead}, {stop})")
+        return Code(f"range({lead}, {self.stop})")
 
 
 def patterns(
@@ -432,15 +438,19 @@ def _uses_index(made: str) -> bool:
 
 
 def _span(total: Code, lead: int, tail: int, length: int | None, *, uses: bool) -> Span:
-    if not uses:
-        if length is not None:
-            return Span("_", Code(f"range({length})"))
-        less = lead + tail
-        return Span("_", Code(f"range({total} - {less})" if less else f"range({total})"))
-    stop = total if not tail else Code(f"{total} - {tail}")
-    if length is not None:
-        stop = literal(lead + length)
-    return Span(INDEX, Code(f"range({lead}, {stop})" if lead else f"range({stop})"))
+    stop = _less(total, tail) if length is None else literal(lead + length)
+    if uses:
+        return Span(INDEX, Code(f"range({lead}, {stop})" if lead else f"range({stop})"), stop)
+    number = _less(total, lead + tail) if length is None else literal(length)
+    return Span("_", Code(f"range({number})"), stop)
+
+
+def _less(total: Code, number: int) -> Code:
+    """A number of instances without some of them."""
+    if not number:
+        return total
+    binds = isinstance(ast.parse(total, mode="eval").body, ast.Name | ast.Call | ast.BinOp)
+    return Code(f"{total} - {number}" if binds else f"({total}) - {number}")
 
 
 __all__ = [

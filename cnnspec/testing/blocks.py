@@ -30,6 +30,8 @@ MOST_ELEMENTS = 4800
 """Per sample and value, and per parameter."""
 
 RARELY = (False, False, False, True)
+SOMETIMES = (False, False, True)
+EVENLY = (False, True)
 KINDS = {"c": "count", "d": "count", "p": "flag", "q": "flag", "n": "times", "rate": "rate"}
 
 
@@ -172,7 +174,7 @@ class _Body:
 
     def step(self) -> None:
         """One more layer."""
-        kinds = ("linear", "plain", "join", "sequence", "use", "use")
+        kinds = ("linear", "plain", "join", "join", "sequence", "use", "use")
         kind = self.draw(st.sampled_from(kinds))
         if kind == "use":
             self.use()
@@ -198,13 +200,24 @@ class _Body:
         channels: str | None,
         *,
         chains: bool = True,
+        leaves: bool = True,
     ) -> _Value:
-        """A layer, perhaps repeated or under a condition where it has one input and one output."""
+        """A layer, perhaps repeated or under a condition.
+
+        Args:
+            key: its op, or its block.
+            given: its own fields, and `repeat`.
+            sources: what it reads.
+            channels: of its value, where they are known.
+            chains: whether it has one input and one output, and can be repeated.
+            leaves: whether it can be left out; then its name stands for its first input, and
+                something else has to read the others.
+        """
         extra: Fields = {}
         number: Any = None
         if chains and "repeat" in given:
             number = given["repeat"]
-        elif chains and len(sources) == 1 and self.draw(st.sampled_from((False, False, True))):
+        elif leaves and self.draw(st.sampled_from(SOMETIMES if len(sources) == 1 else EVENLY)):
             extra["when"] = self._flag()
             if extra["when"] is not True:
                 channels = None
@@ -220,7 +233,7 @@ class _Body:
             extra["from"] = [source.name for source in sources]
         elif sources[0] is not self.above:
             extra["from"] = sources[0].name
-        for source in sources:
+        for source in sources[:1] if extra.get("when", True) is not True else sources:
             source.reads += 1
         self.layers.append(spelled(key, {**extra, **given}))
         self.above = _Value(name, channels)
@@ -281,7 +294,8 @@ class _Body:
         ]  # fmt: skip
         if alike and self.draw(st.sampled_from((True, True, True, False))):
             second = self.draw(st.sampled_from(alike))
-            self._add("add", {}, [first, second], first.channels)
+            found = self._add("add", {}, [first, second], None)
+            found.channels = first.channels  # also where it is left out
         else:
             second = self.draw(st.sampled_from(self.values))
             self._add("concat", {}, [first, second], None)
@@ -311,7 +325,8 @@ class _Body:
             return
         if self.shared and self.draw(st.booleans()):
             key, name, given, source = self.draw(st.sampled_from(self.shared))
-            self._add(key, {"share": name, **given}, [source], None, chains=False)
+            shared = {"share": name, **given}
+            self._add(key, shared, [source], None, chains=False, leaves=False)
             return
         block = self.draw(st.sampled_from(list(self.blocks)))
         fields = self._repeats() if block.chains else {}
@@ -320,7 +335,9 @@ class _Body:
         if len(block.inputs) > 1:
             sources = [self.draw(st.sampled_from(self.values)) for _ in block.inputs]
         shares = block.chains and not fields and self.draw(st.booleans())
-        found = self._add(block.name, given, sources, None, chains=block.chains and not shares)
+        leaves = len(block.outputs) < 2 and not shares
+        chains = block.chains and not shares
+        found = self._add(block.name, given, sources, None, chains=chains, leaves=leaves)
         if shares:
             self.shared.append((block.name, found.name, given, sources[0]))
         for output in block.outputs:
@@ -344,7 +361,7 @@ class _Body:
         leaves = [value for value in self.values if not value.reads]
         if len(leaves) < 2:
             return leaves[0] if leaves else self._linear(self.values[-1])
-        return self._add("concat", {}, leaves, None, chains=False)
+        return self._add("concat", {}, leaves, None, chains=False, leaves=False)
 
     def _defaults(self, *, required: bool) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from functools import partial
 
 from cnnspec.backends.groups import Group, Groups
 from cnnspec.backends.keras.defaults import default
-from cnnspec.backends.parts import Child, Part, relative
+from cnnspec.backends.parts import Child, Part, assign, condition, relative
 from cnnspec.backends.symbols import View
 from cnnspec.backends.trees import Leaf, Loop
 from cnnspec.backends.unify import Mismatch, Spells, patterns, unify
@@ -89,7 +89,7 @@ class Statements:
         self._chosen(
             writer,
             target,
-            reads[0],
+            reads,
             part.children,
             view,
             partial(self._made, fed=fed, held=held),
@@ -119,33 +119,22 @@ class Statements:
         self,
         writer: Writer,
         target: str,
-        source: str,
+        reads: Sequence[str],
         children: Sequence[Child],
         view: View,
         make: Callable[[Node[Op]], Code],
         name: str,
         key: str,
     ) -> None:
-        """`target = layer(source)`, under an `if` where some instances do not have it."""
+        """`target = layer(reads)`, under an `if` where some instances do not have it."""
         there = [i for i, c in enumerate(children) if not isinstance(c, Absent)]
         nodes = [children[i] for i in there]
-        condition = self._condition(children, view, name)
         inner = _view(view, there)
         leaves = [
             Leaf(make(node), None, node.expressions) for node in nodes if isinstance(node, Node)
         ]
         made = mark(key, _named(unify(leaves, inner, self.spells, name)))
-        _assign(writer, target, source, made, condition)
-
-    def _condition(self, children: Sequence[Child], view: View, name: str) -> Code | None:
-        values = [not isinstance(child, Absent) for child in children]
-        if all(values):
-            return None
-        for text_ in dict.fromkeys(c.when for c in children if c.when is not None):
-            found = view.condition(text_, values)
-            if found is not None:
-                return found
-        raise Mismatch(name)
+        assign(writer, target, reads, f"{target} = {made}", condition(children, view, name))
 
     def _call(
         self,
@@ -157,14 +146,14 @@ class Statements:
         view: View,
     ) -> None:
         there = [i for i, c in enumerate(part.children) if isinstance(c, Scope)]
-        condition = self._condition(part.children, view, part.name)
         leaves = [
             self._construct(c, group.distinct[i], reads)
             for i, c in enumerate(part.children)
             if isinstance(c, Scope)
         ]
         made = _named(unify(leaves, _view(view, there), self.spells, part.name))
-        _assign(writer, targets, reads[0], made, condition)
+        needs = condition(part.children, view, part.name)
+        assign(writer, targets, reads, f"{targets} = {made}", needs)
 
     def _construct(self, scope: Scope, around: Scope, reads: Sequence[Code]) -> Leaf:
         """The call of a block's function, for one instance."""
@@ -190,13 +179,13 @@ class Statements:
         """A sequence or a repeat, as statements over one variable."""
         there = [i for i, c in enumerate(children) if not isinstance(c, Absent)]
         scopes = [c for c in children if isinstance(c, Scope)]
-        condition = self._condition(children, view, name)
+        needs = condition(children, view, name)
         inner = _view(view, there)
-        if condition is not None:
+        if needs is not None:
             if target != source:
                 writer.line(f"{target} = {source}")
                 source = target
-            with writer.indented(f"if {condition}:"):
+            with writer.indented(f"if {needs}:"):
                 self._chain(writer, group, scopes, name, target, source, key, inner)
         else:
             self._chain(writer, group, scopes, name, target, source, key, inner)
@@ -228,7 +217,7 @@ class Statements:
             if isinstance(first, Node):
                 fed = [mark(f"{own}:0", source)]
                 make = partial(self._made, fed=fed, held=None)
-                self._chosen(writer, target, source, column, view, make, label, own)
+                self._chosen(writer, target, [source], column, view, make, label, own)
             elif first.kind == "block":
                 around = [group.distinct[i] for i in view.instances]
                 leaves = [
@@ -238,8 +227,8 @@ class Statements:
                 ]
                 places = [i for i, c in enumerate(column) if isinstance(c, Scope)]
                 made = _named(unify(leaves, _view(view, places), self.spells, label))
-                condition = self._condition(column, view, label)
-                _assign(writer, target, source, made, condition)
+                needs = condition(column, view, label)
+                assign(writer, target, [source], f"{target} = {made}", needs)
             else:
                 self._inner(writer, group, column, label, target, source, own, view)
             source = target
@@ -298,17 +287,6 @@ class Statements:
             source = target
         for made in tail:
             writer.line(f"{target} = {_named(_reading(made, first, source))}")
-
-
-def _assign(writer: Writer, target: str, source: str, made: Code, condition: Code | None) -> None:
-    """`target = made`, or what comes in where the condition does not hold."""
-    if condition is None:
-        writer.line(f"{target} = {made}")
-        return
-    if target != source:
-        writer.line(f"{target} = {source}")
-    with writer.indented(f"if {condition}:"):
-        writer.line(f"{target} = {made}")
 
 
 def _reading(made: Code, wanted: str, source: str) -> Code:

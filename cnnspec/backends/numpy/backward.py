@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from cnnspec.backends.variables import RUNNING, Names, Plan, Statement
 from cnnspec.backends.writer import Writer, literal
@@ -17,6 +18,8 @@ class Backward:
         inputs: name and key of each input of the scope.
         outputs: name -> key of what the method returns.
         auxiliary: keys of statements that run in training only.
+        flags: key of a statement that merges -> source that says whether it is there. Where it is
+            not, its value is that of its first input.
     """
 
     def __init__(
@@ -26,12 +29,14 @@ class Backward:
         inputs: Sequence[tuple[str, str]],
         outputs: Mapping[str, str],
         auxiliary: frozenset[str] = frozenset(),
+        flags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.local = local
         self.names = names
         self.inputs = inputs
         self.outputs = outputs
         self.auxiliary = auxiliary
+        self.flags = flags
         self.gradient: dict[str, str] = {}
         self.known: set[str] = set()
         self.waiting: dict[str, list[str]] = {}
@@ -130,12 +135,34 @@ class Backward:
             self._contribute(writer, part, call, auxiliary=True)
             writer.depth -= 1
             return
+        if part.values[0] in self.flags:
+            self._chosen(writer, part, call, given[0])
+            return
         self._contribute(writer, part, call, auxiliary=False)
         waiting = [(key, name) for key in part.reads for name in self.waiting.pop(key, [])]
         if waiting:
             with writer.indented("if training:"):
                 for key, name in waiting:
                     writer.line(f"{self.named(key)} = {self.named(key)} + {name}")
+
+    def _chosen(self, writer: Writer, part: Statement, call: str, given: str) -> None:
+        """A statement that is not there in all instances; then only its first input is read."""
+        known = set(self.known)
+        with writer.indented(f"if {self.flags[part.values[0]]}:"):
+            self._contribute(writer, part, call, auxiliary=False)
+        first, *others = (self.named(key) for key in part.reads)
+        lines = []
+        if part.reads[0] in known:
+            lines.append(f"{first} = {first} + {given}")
+        elif first != given:
+            lines.append(f"{first} = {given}")
+        pairs = zip(part.reads[1:], others, strict=True)
+        new = {name for key, name in pairs if key not in {part.reads[0], *known}}
+        lines += [f"{name} = 0.0" for name in dict.fromkeys(others) if name in new]
+        if lines:
+            with writer.indented("else:"):
+                for line in lines:
+                    writer.line(line)
 
     def _contribute(self, writer: Writer, part: Statement, call: str, *, auxiliary: bool) -> None:
         targets, extra = [], []

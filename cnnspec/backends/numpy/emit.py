@@ -15,7 +15,7 @@ from cnnspec.backends.numpy.backward import Backward
 from cnnspec.backends.numpy.cells import COLUMN
 from cnnspec.backends.numpy.defaults import default
 from cnnspec.backends.opening import opened
-from cnnspec.backends.parts import Part, sole
+from cnnspec.backends.parts import Part, assign, sole
 from cnnspec.backends.unify import Mismatch, Spells
 from cnnspec.backends.variables import Names, Plan, plain, plan
 from cnnspec.backends.writer import Code, Writer, literal, mark
@@ -283,11 +283,14 @@ class _File:
                 if inside and not guarded:
                     writer.line("if training:")
                 writer.depth += inside
-                writer.line(f"{targets}, {back} = {made}")
+                statement = f"{targets}, {back} = {made}"
+                assign(writer, targets, reads, statement, group.flags.get(part.key))
                 writer.depth -= inside
                 guarded = inside
             writer.blank()
-            backward = Backward(local, names, group.inputs, values, frozenset(auxiliary))
+            backward = Backward(
+                local, names, group.inputs, values, frozenset(auxiliary), group.flags
+            )
             backward.write(writer, body, backs, always, block=not network)
             writer.blank()
             if not network:

@@ -11,7 +11,7 @@ from cnnspec.backends.constructors import Constructor
 from cnnspec.backends.groups import Group, Groups, camel, writing
 from cnnspec.backends.library import Library
 from cnnspec.backends.opening import opened
-from cnnspec.backends.parts import Part, sole
+from cnnspec.backends.parts import Part, assign, sole
 from cnnspec.backends.torch import initial, training
 from cnnspec.backends.torch.cells import COLUMN
 from cnnspec.backends.torch.defaults import default
@@ -267,7 +267,7 @@ class _File:
                 writer.line(line)
                 writer.depth -= 1
             else:
-                writer.line(line)
+                assign(writer, target, reads, line, group.flags.get(part.key))
             guarded = part.key in auxiliary
 
     def _node(self, group: Group, part: Part, reads: Sequence[Code]) -> Code:
