@@ -11,7 +11,9 @@ import ast
 import itertools
 import linecache
 import sys
+from bisect import bisect_left
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -69,8 +71,14 @@ def audit(text: str, imports: Collection[str] = ALLOWED_IMPORTS) -> ast.Module:
     Raises:
         AuditError: an import that is not on the list, a dunder, or a way to run other code.
     """
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
+    _require_harmless(text, frozenset(imports))
+    return ast.parse(text)
+
+
+@lru_cache(maxsize=8)
+def _require_harmless(text: str, imports: frozenset[str]) -> None:
+    """Once for a text: it is opened plain and with taps, and in each dtype."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             _audit_import(node, imports)
         if isinstance(node, ast.Attribute) and _dunder(node.attr) and node.attr != "__init__":
@@ -86,7 +94,6 @@ def audit(text: str, imports: Collection[str] = ALLOWED_IMPORTS) -> ast.Module:
             and node.name not in ALLOWED_DUNDERS
         ):
             raise AuditError(f"line {node.lineno}: definition of {node.name}")
-    return tree
 
 
 def _audit_import(node: ast.Import | ast.ImportFrom, imports: Collection[str]) -> None:
@@ -130,7 +137,7 @@ def instrument(tree: ast.Module, places: Mapping[str, Place], context: str = "se
     missing = sorted(set(wraps) - taps.found)
     if missing:
         raise AssertionError(f"no expression at {missing}")
-    return ast.fix_missing_locations(made)
+    return made
 
 
 _Wrap = tuple[str, str, int | None, str | None]
@@ -185,9 +192,15 @@ class _Taps(ast.NodeTransformer):
     def __init__(self, wraps: Mapping[Range, Mapping[_Wrap, None]]) -> None:
         self.wraps = wraps
         self.found: set[Range] = set()
+        self.lines = sorted({place.line for place in wraps})
 
     def visit(self, node: ast.AST) -> Any:
-        """Wrap from the inside out."""
+        """Wrap from the inside out; most of a file is helpers, where there is nothing to wrap."""
+        if isinstance(node, (ast.stmt, ast.expr)):
+            assert node.end_lineno is not None
+            index = bisect_left(self.lines, node.lineno)
+            if index == len(self.lines) or self.lines[index] > node.end_lineno:
+                return node
         changed: Any = self.generic_visit(node)
         if not isinstance(node, ast.expr):
             return changed
@@ -202,7 +215,7 @@ class _Taps(ast.NodeTransformer):
             if context is not None:
                 first.append(ast.Name(context, ast.Load()))
             call = ast.Call(ast.Name(function, ast.Load()), [*first, changed], [])
-            changed = ast.copy_location(call, node)
+            changed = ast.fix_missing_locations(ast.copy_location(call, node))
         return changed
 
 

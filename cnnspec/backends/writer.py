@@ -151,6 +151,9 @@ class Writer:
         open_marks: list[tuple[str, int, int]] = []
         out = []
         for number, source in enumerate(self.lines, start=1):
+            if OPEN not in source and CLOSE not in source:
+                out.append(source)
+                continue
             plain: list[str] = []
             position = 0
             while position < len(source):

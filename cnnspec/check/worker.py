@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import os
 import pickle
 import struct
@@ -68,11 +69,16 @@ def widen(*pipes: IO[bytes]) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
+LARGE = 10**6
+"""Weights of a model that is worth looking for: that takes longer than checking a small one."""
+
+
 class Sessions:
     """The sessions of one process, by key; the same commands in a child and in this process."""
 
     def __init__(self) -> None:
         self._open: dict[str, Any] = {}
+        self._weights: dict[str, int] = {}
         self._held: dict[str, Mapping[Hashable, Any]] = {}
 
     def handle(self, command: str, arguments: dict[str, Any]) -> Any:
@@ -85,12 +91,17 @@ class Sessions:
 
             key = arguments.pop("key")
             backend = get(arguments.pop("backend"))
-            self._open[key] = backend.open(arguments.pop("emitted"), **arguments)
+            emitted = arguments.pop("emitted")
+            self._weights[key] = sum(math.prod(slot.shape) for slot in emitted.slots.values())
+            self._open[key] = backend.open(emitted, **arguments)
             return None
         if command == "close":
             self._open.pop(arguments["key"]).close()
             self._held.clear()
-            gc.collect()  # models are full of cycles, and the next one needs their memory
+            if (
+                self._weights.pop(arguments["key"]) >= LARGE
+            ):  # models are full of cycles, and the next one needs their memory
+                gc.collect()
             return None
         if command == "take":
             held = self._held[arguments["hold"]]
