@@ -7,10 +7,11 @@ same constructors and wired alike share a class; others get one of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from cnnspec.backends.channels import spelled_channels
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.parts import (
     Child,
@@ -28,7 +29,7 @@ from cnnspec.backends.parts import (
 )
 from cnnspec.backends.symbols import Symbol, Symbols, names_of
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
-from cnnspec.backends.unify import Mismatch
+from cnnspec.backends.unify import CHANNELS, Mismatch
 from cnnspec.backends.writer import Call, Code, call
 from cnnspec.graph import REQUIRED, Absent, Graph, Node, Scope
 from cnnspec.ops.base import Op
@@ -118,6 +119,7 @@ class Groups:
         self.title = title
         self.held = held
         self.apart = apart
+        self.channels = spelled_channels(graph)
         self.of: dict[str, Group] = {}
         self.blocks: list[Group] = []
         by_block = self._instances(graph.root)
@@ -218,7 +220,7 @@ class Groups:
             layer = self.spellings[child].layer
             if layer is None:
                 raise Mismatch(child.id)
-            return Leaf(layer, key, child.expressions)
+            return Leaf(layer, key, self.hints(child))
         if child.kind == "block":
             hints = {a.name: a.expression for a in child.arguments if a.expression is not None}
             return Leaf(self.of[child.path].construct(child), None, hints)
@@ -233,6 +235,11 @@ class Groups:
             return Chain(tuple(items), tuple(name or "" for name in names))
         loop = self._loop(child, key)
         return Chain((loop,)) if child.kind == "repeat" else loop
+
+    def hints(self, node: Node[Op]) -> Mapping[str, str]:
+        """The expressions that the spec has for the numbers of a layer."""
+        channels = self.channels.get(node.id)
+        return node.expressions if channels is None else {**node.expressions, CHANNELS: channels}
 
     def _loop(self, scope: Scope, key: str) -> Loop:
         items = tuple(_bare(self.tree(c, f"{key}.*", scope)) for c in self.children(scope))
