@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cnnspec.backends.unify import Mismatch
 from cnnspec.graph import Absent, Node, Scope, Value
 from cnnspec.ops.base import Op
+from cnnspec.ops.merge import Concat
 
 Child = Node[Op] | Scope | Absent
 
@@ -73,6 +75,20 @@ class Part:
     def child(self) -> Node[Op] | Scope:
         """The first instance's, or the first that there is."""
         return next(c for c in self.children if not isinstance(c, Absent))
+
+    @property
+    def joins(self) -> bool:
+        """Whether its inputs stand side by side: not a main path and its shortcut."""
+        node = self.child
+        return isinstance(node, Node) and (isinstance(node.op, Concat) or len(self.reads) > 2)
+
+    @property
+    def titled(self) -> bool:
+        """Whether its name says more than what it computes, as `relu1` does not."""
+        node = self.child
+        if isinstance(node, Scope) or node.params:
+            return True
+        return re.fullmatch(rf"{node.op.key}\d+", self.name) is None
 
     @property
     def key(self) -> str:

@@ -10,7 +10,6 @@ from cnnspec.backends.symbols import INDEX, View, evaluate
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
 from cnnspec.backends.writer import Call, Code, code, literal, mark
 
-
 CHANNELS = "@channels"
 """The hint that says how the layer before has spelled the channels that go in."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cnnspec.backends.variables import RUNNING, Names, Plan, Statement
+from cnnspec.backends.branches import Statement
+from cnnspec.backends.variables import RUNNING, Names, Plan
 from cnnspec.backends.writer import Writer, literal
 
 
@@ -38,11 +39,11 @@ class Backward:
 
     def named(self, key: str) -> str:
         """The variable that holds a value's gradient."""
-        if key not in self.gradient:
-            variable = self.local[key]
+        variable = self.local[key]
+        if variable not in self.gradient:
             name = "g" if variable == RUNNING else self.names.take(f"g_{variable}")
-            self.gradient[key] = name
-        return self.gradient[key]
+            self.gradient[variable] = name
+        return self.gradient[variable]
 
     def write(
         self,
@@ -156,7 +157,11 @@ class Backward:
             else:
                 targets.append(self.named(key))
                 self.known.add(key)
-        writer.line(f"{', '.join(targets)} = {call}")
+        target = ", ".join(targets)
+        # A tuple that is too long stands in brackets, a line for each.
+        writer.line(
+            f"{target} = {call}" if writer.fits(f"{target} = (") else f"({target},) = {call}"
+        )
         for target, name in extra:
             writer.line(f"{target} = {target} + {name}")
 
