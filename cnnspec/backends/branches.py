@@ -43,6 +43,10 @@ class Statement(Protocol):
         """Whether its inputs stand side by side, as those of a concatenation do."""
 
     @property
+    def splits(self) -> bool:
+        """Whether its values stand side by side."""
+
+    @property
     def titled(self) -> bool:
         """Whether its name says more than what it computes."""
 
@@ -73,7 +77,13 @@ def branches(body: Sequence[Statement], returned: Sequence[str]) -> list[Branch]
     joined = [item.reads for item in body if item.joins]
     if len(set(returned)) > 1:
         joined.append(tuple(returned))
-    found = []
+    found = [
+        Branch(label, (key,))
+        for item in body
+        if item.splits
+        for key, label in zip(item.values, item.labels, strict=True)
+        if key in counts
+    ]
     for reads in joined:
         ends = [key for key in reads if key in made and counts[key] == 1]
         if len(ends) > 1:

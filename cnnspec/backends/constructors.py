@@ -39,6 +39,8 @@ class Constructor:
 
     def functional(self, part: Part) -> bool:
         """Whether a part is a call in the forward pass that needs nothing held."""
+        if part.splits:
+            return True
         if not isinstance(part.child, Node) or any(isinstance(c, Absent) for c in part.children):
             return False
         spellings = [self.groups.spellings[c] for c in part.children if isinstance(c, Node)]

@@ -30,7 +30,7 @@ from cnnspec.backends.parts import (
 from cnnspec.backends.symbols import Symbol, Symbols, names_of
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
 from cnnspec.backends.unify import CHANNELS, Mismatch
-from cnnspec.backends.writer import Call, Code, call
+from cnnspec.backends.writer import Call, Code, call, mark
 from cnnspec.graph import REQUIRED, Absent, Graph, Node, Scope
 from cnnspec.ops.base import Op
 
@@ -115,7 +115,7 @@ class Groups:
         apart: frozenset[str] = frozenset(),
     ) -> None:
         self.spellings = _Spellings(spell, held=held)
-        self.spread = spread
+        self._spread = spread
         self.title = title
         self.held = held
         self.apart = apart
@@ -249,7 +249,24 @@ class Groups:
 
     def children(self, scope: Scope) -> list[Child]:
         """What a scope has in order, as the back end writes it."""
-        return children(scope, self.spread)
+        return children(scope, self._spreads)
+
+    def _spreads(self, child: Scope, scope: Scope) -> bool:
+        if child.kind != "split":
+            return self._spread(child, scope)
+        first = child.children[0]
+        assert isinstance(first, Node)
+        return len(child.children) == 1 or self.spellings[first].split is None
+
+    def split(self, group: Group, part: Part, x: Code) -> Code:
+        """The call that gives all parts of a `split`."""
+        scope = part.child
+        assert isinstance(scope, Scope)
+        nodes = [child for child in scope.children if isinstance(child, Node)]
+        spell = self.spellings[nodes[0]].split
+        assert spell is not None
+        key = f"{group.id}{part.key}"
+        return mark(key, spell(mark(f"{key}:0", x), tuple(node.shape[0] for node in nodes)))
 
     def _scopes(self, scope: Scope) -> Iterator[Scope]:
         """The scopes inside, as the back end writes them, outer ones first."""
@@ -343,6 +360,8 @@ class _Spellings:
         """The constructors in it, without their arguments."""
         spelling = self[node]
         inputs = [Code(f"#{i}") for i in range(len(node.inputs))]
+        if spelling.split is not None:
+            return str(spelling.split(inputs[0], node.shape[:1]))
         if spelling.layer is None:
             assert spelling.call is not None
             return str(spelling.call(*inputs))

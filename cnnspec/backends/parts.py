@@ -28,7 +28,7 @@ def children(scope: Scope, spread: Spread) -> list[Child]:
     for position, child in enumerate(scope.children):
         while absent and absent[0].position <= position:
             found.append(absent.pop(0))
-        if isinstance(child, Scope) and (child.kind == "split" or spread(child, scope)):
+        if isinstance(child, Scope) and spread(child, scope):
             found.extend(children(child, spread))
         else:
             found.append(child)
@@ -75,6 +75,11 @@ class Part:
     def child(self) -> Node[Op] | Scope:
         """The first instance's, or the first that there is."""
         return next(c for c in self.children if not isinstance(c, Absent))
+
+    @property
+    def splits(self) -> bool:
+        """Whether one call gives all parts of a `split`."""
+        return isinstance(self.child, Scope) and self.child.kind == "split"
 
     @property
     def joins(self) -> bool:
@@ -168,12 +173,13 @@ def part_of(
     for c, aliases in zip(column, known, strict=True):
         for value, alias in _made_by(c, key):
             aliases.setdefault(value.id, []).append(alias)
+    split = isinstance(child, Scope) and child.kind == "split"
     return Part(
         name=name,
         children=column,
         reads=reads,
         values=(key, *(f"{key}.{other}" for other in extra)),
-        labels=(name, *(f"{name}_{other}" for other in extra)),
+        labels=(f"{name}_0" if split else name, *(f"{name}_{other}" for other in extra)),
         owner=owner,
     )
 

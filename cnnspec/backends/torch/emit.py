@@ -255,7 +255,9 @@ class _File:
         for part in body:
             target = ", ".join(local[key] for key in part.values)
             reads = [Code(local[key]) for key in part.reads]
-            if isinstance(part.child, Scope):
+            if part.splits:
+                line = f"{target} = {self.groups.split(group, part, reads[0])}"
+            elif isinstance(part.child, Scope):
                 function = calls.get(part.name, f"self.{part.owner or part.name}")
                 line = f"{target} = {function}({', '.join(reads)})"
             else:
