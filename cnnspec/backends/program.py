@@ -240,7 +240,7 @@ def remove_taps(tree: ast.Module) -> ast.Module:
                 return node.args[-1]
             if isinstance(node.func, ast.Name) and node.func.id == PARTS:
                 _, _, function, *args = node.args
-                return ast.Call(function, args, node.keywords)
+                return ast.copy_location(ast.Call(function, args, node.keywords), node)
             return node
 
     cleaned: ast.Module = Remover().visit(tree)

@@ -120,10 +120,7 @@ class Backward:
         self.known.update(only.values())
 
     def _statement(self, writer: Writer, part: Statement, back: str) -> None:
-        given = [
-            self.named(key) if key in self.known else f"np.zeros_like({self.local[key]})"
-            for key in part.values
-        ]
+        given = [self._given(key) for key in part.values]
         call = f"{back}({given[0]})" if len(given) == 1 else f"{back}(({', '.join(given)}))"
         if part.values[0] in self.auxiliary:
             writer.line("if training:")
@@ -137,6 +134,14 @@ class Backward:
             with writer.indented("if training:"):
                 for key, name in waiting:
                     writer.line(f"{self.named(key)} = {self.named(key)} + {name}")
+
+    def _given(self, key: str) -> str:
+        """A value's gradient; zeros for what nobody reads, or what only training reads."""
+        if key in self.known:
+            return self.named(key)
+        zeros = f"np.zeros_like({self.local[key]})"
+        waiting = self.waiting.pop(key, [])
+        return f"{' + '.join(waiting)} if training else {zeros}" if waiting else zeros
 
     def _contribute(self, writer: Writer, part: Statement, call: str, *, auxiliary: bool) -> None:
         targets, extra = [], []
@@ -170,10 +175,7 @@ class Backward:
         return key.partition(".")[0] in self.auxiliary
 
     def _return(self, writer: Writer, *, block: bool) -> None:
-        gradients = [
-            self.named(key) if key in self.known else f"np.zeros_like({self.local[key]})"
-            for _, key in self.inputs
-        ]
+        gradients = [self._given(key) for _, key in self.inputs]
         if len(gradients) == 1:
             writer.line(f"return {gradients[0]}")
         elif block:
