@@ -49,8 +49,13 @@ def common_padding(nodes: Sequence[Node[Conv]]) -> Literal["same", "zeros"] | No
         return None
     if any(node.op.padding_mode != "zeros" or len(node.shape) != 3 for node in nodes):
         return None
-    pairs = zip(windows, nodes, strict=True)
-    return "same" if all(is_same(window, n.inputs[0].shape) for window, n in pairs) else "zeros"
+    named = all(
+        is_same(window, node.inputs[0].shape)
+        and len(set(window.stride)) == 1
+        and (max(window.stride) == 1 or max(window.dilation) == 1)
+        for window, node in zip(windows, nodes, strict=True)
+    )
+    return "same" if named else "zeros"
 
 
 def convolution(
@@ -81,7 +86,7 @@ def convolution(
     if helped and padding == "same" and (rank == 3 or len(set(window.stride)) > 1):
         padding = None
     if common is not None:
-        padding = "same" if common == "same" and padding is not None else None
+        padding = "same" if common == "same" else None
     if padding is not None and (padded(window.pads) or common == "same"):
         chosen["padding"] = padding
     if max(window.dilation) > 1:
