@@ -134,6 +134,8 @@ def spelled(spelling: Spelling, count: int) -> Iterator[str]:
         yield str(spelling.layer)
     if spelling.call is not None:
         yield str(spelling.call(*(Code("x") for _ in range(count))))
+    if spelling.split is not None:
+        yield str(spelling.split(Code("x"), (1, 2)))
 
 
 def drawn(strategy: st.SearchStrategy[Mapping[str, Any]]) -> set[str]:

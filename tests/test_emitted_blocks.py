@@ -495,6 +495,19 @@ layers:
   - head: {name: top}
 outputs: {main: top, aux: {from: aux, training_only: true}}
 """,
+    "what only an auxiliary output reads": """\
+input: {first: [4], second: [2]}
+define:
+  both:
+    outputs: {main: a, side: b}
+    layers: [{dense: {name: a, units: 3}}, {dense: {name: b, from: input, units: 2}}]
+layers:
+  - split: {name: halves, from: first, into: 2}
+  - both: {name: twice, from: halves.0}
+  - dense: {name: top, units: 2}
+  - add: {name: aside, from: [second, halves.1, twice.side]}
+outputs: {main: top, aux: {from: aside, training_only: true}}
+""",
     "a split": """\
 input: [6, 5, 4]
 define:

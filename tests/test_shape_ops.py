@@ -261,10 +261,67 @@ def test_split_from_a_spec(backend: str) -> None:
     opened.close()
 
 
-def test_split_in_torch_is_a_chunk_or_a_slice() -> None:
-    text = get("torch").emit(graph(SPLIT)).text
-    assert ".chunk(2, dim=1)[0]" in text
-    assert "[:, 1:3]" in text
+WRITTEN = {
+    "torch": ("parts_0, parts_1 = torch.chunk(x, 2, dim=1)", "torch.split(parts_1, [1, 2], dim=1)"),
+    "keras": (
+        'parts_0, parts_1 = Split(2, name="parts")(inputs)',
+        'Split((1, 2), name="rest")(part',
+    ),
+    "numpy": ("(parts_0, parts_1), parts_backward = split(x, 2)", "split(parts_1, (1, 2))"),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_split_is_one_statement(backend: str) -> None:
+    text = get(backend).emit(graph(SPLIT)).text
+    assert all(line in text for line in WRITTEN[backend]), text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_only_part_of_a_split_is_its_input(backend: str) -> None:
+    found = layers("split: {name: s, into: 1}", "relu: {from: s.0}", input="[3, 2]")
+    x = np.random.default_rng(0).normal(size=(2, 3, 2))
+    opened = get(backend).open(get(backend).emit(found), dtype="float64")
+    assert (opened.forward({"input": x})["output"] == np.maximum(x, 0)).all()
+    opened.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("fed", [False, True])
+def test_every_part_is_tapped_for_itself(backend: str, fed: bool) -> None:
+    """Perturbed and fed each on its own, and what nobody reads gets no gradient."""
+    found = layers(
+        "split: {name: s, sizes: [1, 2, 1]}",
+        "add: {name: sum, from: [s.0, s.2]}",
+        input="[4, 3]",
+        rest="outputs: {sum: sum, middle: s.1}\n",
+    )
+    x, *others = np.random.default_rng(0).normal(size=(4, 2, 4, 3))
+    opened = get(backend).open(get(backend).emit(found), dtype="float64")
+    names = ("s.0", "s.1", "s.2")
+    ends = ((0, 1), (1, 3), (3, 4))
+    if fed:
+        feed = {"sum": [x[:, :1], x[:, :1]]}
+        feed |= {name: [value] for name, value in zip(names, others, strict=True)}
+        given = {n: feed[n][0][:, a:b] for n, (a, b) in zip(names, ends, strict=True)}
+        trace = opened.trace({"input": x}, feed=feed, cotangents=given)
+        for name, (a, b), value in zip(names, ends, others, strict=True):
+            assert (trace.values[name] == value[:, a:b]).all()
+            (own,) = trace.own[name]
+            assert (own[:, a:b] == value[:, a:b]).all()
+            assert not own[:, :a].any()
+            assert not own[:, b:].any()
+    else:
+        factors = {
+            n: np.full((2, b - a, 3), 2.0 + a) for n, (a, b) in zip(names, ends, strict=True)
+        }
+        ones = {"sum": np.ones((2, 1, 3)), "middle": np.ones((2, 2, 3))}
+        trace = opened.trace({"input": x}, perturb=factors, cotangents=ones)
+        wanted = np.array([2.0, 3.0, 3.0, 5.0])[None, :, None]
+        for name, (a, b) in zip(names, ends, strict=True):
+            assert (trace.values[name] == (wanted * x)[:, a:b]).all()
+        assert (trace.inputs["input"] == np.broadcast_to(wanted, x.shape)).all()
+    opened.close()
 
 
 # --- the checker -------------------------------------------------------------------------------
@@ -328,7 +385,7 @@ outputs: {turned: turned, large: large}
 
 FAULTS = [
     ("torch", "torch.where(other > x, other, x)", "torch.maximum(other, x)", "most"),
-    ("torch", "x.chunk(2, dim=1)[1]", "x.chunk(2, dim=1)[0]", "parts.1"),
+    ("torch", "torch.chunk(", "(lambda *a, dim: torch.chunk(*a, dim)[:1] * 2)(", "parts.1"),
     ("torch", "if self.exact else", "if self.scale else", "exact"),
     ("torch", 'mode="bilinear"', 'mode="bilinear", align_corners=True', "linear"),
     ("torch", ", align_corners=True", "", "cubic"),
@@ -341,7 +398,7 @@ FAULTS = [
     ("torch", "channel_shuffle(x, 2)", "channel_shuffle(x, 4)", "mixed"),
     ("torch", "F.pixel_shuffle(x, 2)", "F.pixel_shuffle(x.flip(1), 2)", "large"),
     ("keras", "a = -0.75", "a = -0.50", "cubic"),
-    ("keras", "Channels(2, 4", "Channels(0, 2", "parts.1"),
+    ("keras", "ops.split(x, ends, axis=-1)", "ops.split(x, ends, axis=-1)[:1] * 2", "parts.1"),
     ("keras", '"reflect", name', '"replicate", name', "mirror"),
     ("keras", "layers.Permute((2, 3, 1)", "layers.Permute((1, 3, 2)", "flat"),
 ]

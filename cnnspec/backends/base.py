@@ -59,6 +59,7 @@ class Place:
             own in a forward pass (inside a sequence); else None.
         instance: path of the block instance whose text holds the expression; several share it.
         live: path of the object that runs it: another instance's where parameters are shared.
+        part: which of the results of the expression it is, where that has several (a `split`).
     """
 
     range: Range
@@ -66,6 +67,7 @@ class Place:
     module: str | None = None
     instance: str = ""
     live: str = ""
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,14 @@ class Spelling:
     Attributes:
         layer: constructor of the object that the model keeps; None where it keeps nothing.
         call: from its inputs' expressions to its own; None where the layer is simply called.
+        split: for a part of a `split`, from the input's expression and the channels of every part
+            to one call that gives them all; None where each part is spelled for itself.
         any_size: whether it is right for any input size, even if the op is not.
     """
 
     layer: Code | None = None
     call: Callable[..., Code] | None = None
+    split: Callable[[Code, tuple[int, ...]], Code] | None = None
     any_size: bool = False
 
 

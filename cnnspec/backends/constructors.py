@@ -41,6 +41,8 @@ class Constructor:
 
     def functional(self, part: Part) -> bool:
         """Whether a part is a call in the forward pass that needs nothing held."""
+        if part.splits:
+            return True
         if not isinstance(part.child, Node):
             return False
         if not part.merges and any(isinstance(c, Absent) for c in part.children):
@@ -174,11 +176,13 @@ class Constructor:
         """A list of layers that grows, where some are there in some instances only."""
         if any(len(chain.items) != len(chains[0].items) for chain in chains):
             raise Mismatch(name)
-        writer.line("layers = []")
+        start = len(writer.lines)
         pending: list[Code] = []
 
         def flush() -> None:
-            if len(pending) == 1 and not unmarked(pending[0]).startswith("*"):
+            if len(writer.lines) == start:
+                writer.line(f"layers = [{', '.join(pending)}]")
+            elif len(pending) == 1 and not unmarked(pending[0]).startswith("*"):
                 writer.line(f"layers.append({pending[0]})")
             elif pending:
                 writer.line(f"layers += [{', '.join(pending)}]")

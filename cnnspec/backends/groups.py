@@ -7,10 +7,11 @@ same constructors and wired alike share a class; others get one of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from cnnspec.backends.channels import spelled_channels
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.parts import (
     Child,
@@ -28,8 +29,8 @@ from cnnspec.backends.parts import (
 )
 from cnnspec.backends.symbols import Symbol, Symbols, names_of
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
-from cnnspec.backends.unify import Mismatch
-from cnnspec.backends.writer import Call, Code, call
+from cnnspec.backends.unify import CHANNELS, Mismatch
+from cnnspec.backends.writer import Call, Code, call, mark
 from cnnspec.graph import REQUIRED, Absent, Graph, Node, Scope
 from cnnspec.ops.base import Op
 
@@ -116,10 +117,11 @@ class Groups:
         apart: frozenset[str] = frozenset(),
     ) -> None:
         self.spellings = _Spellings(spell, held=held)
-        self.spread = spread
+        self._spread = spread
         self.title = title
         self.held = held
         self.apart = apart
+        self.channels = spelled_channels(graph)
         self.of: dict[str, Group] = {}
         self.blocks: list[Group] = []
         by_block = self._instances(graph.root)
@@ -220,7 +222,7 @@ class Groups:
             layer = self.spellings[child].layer
             if layer is None:
                 raise Mismatch(child.id)
-            return Leaf(layer, key, child.expressions)
+            return Leaf(layer, key, self.hints(child))
         if child.kind == "block":
             hints = {a.name: a.expression for a in child.arguments if a.expression is not None}
             return Leaf(self.of[child.path].construct(child), None, hints)
@@ -236,6 +238,11 @@ class Groups:
         loop = self._loop(child, key)
         return Chain((loop,)) if child.kind == "repeat" else loop
 
+    def hints(self, node: Node[Op]) -> Mapping[str, str]:
+        """The expressions that the spec has for the numbers of a layer."""
+        channels = self.channels.get(node.id)
+        return node.expressions if channels is None else {**node.expressions, CHANNELS: channels}
+
     def _loop(self, scope: Scope, key: str) -> Loop:
         items = tuple(_bare(self.tree(c, f"{key}.*", scope)) for c in self.children(scope))
         return Loop(items, scope.arguments[0].expression, scope.named, key)
@@ -244,7 +251,24 @@ class Groups:
 
     def children(self, scope: Scope) -> list[Child]:
         """What a scope has in order, as the back end writes it."""
-        return children(scope, self.spread)
+        return children(scope, self._spreads)
+
+    def _spreads(self, child: Scope, scope: Scope) -> bool:
+        if child.kind != "split":
+            return self._spread(child, scope)
+        first = child.children[0]
+        assert isinstance(first, Node)
+        return len(child.children) == 1 or self.spellings[first].split is None
+
+    def split(self, group: Group, part: Part, x: Code) -> Code:
+        """The call that gives all parts of a `split`."""
+        scope = part.child
+        assert isinstance(scope, Scope)
+        nodes = [child for child in scope.children if isinstance(child, Node)]
+        spell = self.spellings[nodes[0]].split
+        assert spell is not None
+        key = f"{group.id}{part.key}"
+        return mark(key, spell(mark(f"{key}:0", x), tuple(node.shape[0] for node in nodes)))
 
     def _scopes(self, scope: Scope) -> Iterator[Scope]:
         """The scopes inside, as the back end writes them, outer ones first."""
@@ -338,6 +362,8 @@ class _Spellings:
         """The constructors in it, without their arguments."""
         spelling = self[node]
         inputs = [Code(f"#{i}") for i in range(len(node.inputs))]
+        if spelling.split is not None:
+            return str(spelling.split(inputs[0], node.shape[:1]))
         if spelling.layer is None:
             assert spelling.call is not None
             return str(spelling.call(*inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from cnnspec.backends.unify import Mismatch
 from cnnspec.backends.writer import Code, Writer
 from cnnspec.graph import Absent, Node, Scope, Value
 from cnnspec.ops.base import Op
+from cnnspec.ops.merge import Concat
 
 Child = Node[Op] | Scope | Absent
 
@@ -28,7 +30,7 @@ def children(scope: Scope, spread: Spread) -> list[Child]:
     for position, child in enumerate(scope.children):
         while absent and absent[0].position <= position:
             found.append(absent.pop(0))
-        if isinstance(child, Scope) and (child.kind == "split" or spread(child, scope)):
+        if isinstance(child, Scope) and spread(child, scope):
             found.extend(children(child, spread))
         else:
             found.append(child)
@@ -83,6 +85,25 @@ class Part:
         There its value is that of its first input, and the others are not read.
         """
         return len(self.reads) > 1 and any(isinstance(c, Absent) for c in self.children)
+
+    @property
+    def splits(self) -> bool:
+        """Whether one call gives all parts of a `split`."""
+        return isinstance(self.child, Scope) and self.child.kind == "split"
+
+    @property
+    def joins(self) -> bool:
+        """Whether its inputs stand side by side: not a main path and its shortcut."""
+        node = self.child
+        return isinstance(node, Node) and (isinstance(node.op, Concat) or len(self.reads) > 2)
+
+    @property
+    def titled(self) -> bool:
+        """Whether its name says more than what it computes, as `relu1` does not."""
+        node = self.child
+        if isinstance(node, Scope) or node.params:
+            return True
+        return re.fullmatch(rf"{node.op.key}\d+", self.name) is None
 
     @property
     def key(self) -> str:
@@ -163,12 +184,13 @@ def part_of(
     for c, aliases in zip(column, known, strict=True):
         for value, alias in _made_by(c, key):
             aliases.setdefault(value.id, []).append(alias)
+    split = isinstance(child, Scope) and child.kind == "split"
     return Part(
         name=name,
         children=column,
         reads=reads,
         values=(key, *(f"{key}.{other}" for other in extra)),
-        labels=(name, *(f"{name}_{other}" for other in extra)),
+        labels=(f"{name}_0" if split else name, *(f"{name}_{other}" for other in extra)),
         owner=owner,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cnnspec.backends.base import Place, Range
 from cnnspec.backends.groups import Group, Groups
@@ -35,6 +36,10 @@ class _Walk:
                 continue
             if isinstance(child, Node):
                 yield child.id, self.expression(child, key, scope.path, live)
+            elif child.kind == "split":
+                for part, node in enumerate(child.nodes()):
+                    place = self.expression(node, key, scope.path, live)
+                    yield node.id, replace(place, part=part)
             else:
                 yield from self.inner(child, key, scope, live, scope.path)
 

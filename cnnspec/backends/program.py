@@ -2,7 +2,9 @@
 
 `instrument` changes the syntax tree of the very same text: each node's expression `e` becomes
 `__tap__("conv1", e)`, each of its inputs `__feed__("conv1", 0, x)`; in a class that several block
-instances share, `__tap__("conv1", self, e)`. `remove_taps` takes them out.
+instances share, `__tap__("conv1", self, e)`. A call that gives several nodes, `split(x, 2)`,
+becomes `__parts__(("halves.0", "halves.1"), self, split, x, 2)`, which calls the function for each
+of them where these are fed. `remove_taps` takes them out.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import itertools
 import linecache
 import sys
 from bisect import bisect_left
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 from cnnspec.backends.base import Place, Range
 from cnnspec.diagnostics import DataError, Diagnostic
 
-TAP, FEED = "__tap__", "__feed__"
+TAP, FEED, PARTS = "__tap__", "__feed__", "__parts__"
 
 ALLOWED_IMPORTS = frozenset(
     {
@@ -122,19 +124,23 @@ def instrument(tree: ast.Module, places: Mapping[str, Place], context: str = "se
             expressions that several instances share.
     """
     wraps: dict[Range, dict[_Wrap, None]] = {}
+    several: dict[Range, tuple[dict[str, None], str | None]] = {}
     for id, place in places.items():
         if place.module is not None:
             continue
         name = relative_name(id, place.instance)
         shared = context if place.instance else None
+        if place.part is not None:
+            several.setdefault(place.range, ({}, shared))[0][name] = None
+            continue
         for index, part in enumerate(place.inputs):
             wraps.setdefault(part, {}).setdefault((FEED, name, index, shared))
         # The expression is tapped inside whatever feeds it to a reader in the same range.
         own: _Wrap = (TAP, name, None, shared)
         wraps[place.range] = {own: None, **wraps.get(place.range, {})}
-    taps = _Taps(wraps)
+    taps = _Taps(wraps, several)
     made: ast.Module = taps.visit(tree)
-    missing = sorted(set(wraps) - taps.found)
+    missing = sorted((wraps.keys() | several.keys()) - taps.found)
     if missing:
         raise AssertionError(f"no expression at {missing}")
     return made
@@ -189,17 +195,22 @@ class Executions:
 class _Taps(ast.NodeTransformer):
     """Wraps the expressions at these ranges in calls."""
 
-    def __init__(self, wraps: Mapping[Range, Mapping[_Wrap, None]]) -> None:
+    def __init__(
+        self,
+        wraps: Mapping[Range, Mapping[_Wrap, None]],
+        several: Mapping[Range, tuple[Mapping[str, None], str | None]],
+    ) -> None:
         self.wraps = wraps
+        self.several = several
         self.found: set[Range] = set()
-        self.lines = sorted({place.line for place in wraps})
+        self.lines = sorted({place.line for place in (*wraps, *several)})
 
     def visit(self, node: ast.AST) -> Any:
         """Wrap from the inside out; most of a file is helpers, where there is nothing to wrap."""
         if isinstance(node, (ast.stmt, ast.expr)):
             assert node.end_lineno is not None
-            index = bisect_left(self.lines, node.lineno)
-            if index == len(self.lines) or self.lines[index] > node.end_lineno:
+            after = bisect_left(self.lines, node.lineno)
+            if after == len(self.lines) or self.lines[after] > node.end_lineno:
                 return node
         changed: Any = self.generic_visit(node)
         if not isinstance(node, ast.expr):
@@ -209,6 +220,9 @@ class _Taps(ast.NodeTransformer):
         place = Range(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
         if place in self.found:
             return changed
+        if place in self.several:
+            self.found.add(place)
+            return _parts(changed, *self.several[place])
         for function, name, index, context in self.wraps.get(place, ()):
             self.found.add(place)
             first: list[ast.expr] = [ast.Constant(v) for v in (name, index) if v is not None]
@@ -219,6 +233,16 @@ class _Taps(ast.NodeTransformer):
         return changed
 
 
+def _parts(call: ast.Call, names: Iterable[str], context: str | None) -> ast.Call:
+    """The call, handed over as its function and its arguments."""
+    titles = ast.Tuple([ast.Constant(name) for name in names], ast.Load())
+    owner = ast.Constant(None) if context is None else ast.Name(context, ast.Load())
+    made = ast.Call(
+        ast.Name(PARTS, ast.Load()), [titles, owner, call.func, *call.args], call.keywords
+    )
+    return ast.fix_missing_locations(ast.copy_location(made, call))
+
+
 def remove_taps(tree: ast.Module) -> ast.Module:
     """The tree without taps, to hold an instrumented tree against its text."""
 
@@ -227,6 +251,9 @@ def remove_taps(tree: ast.Module) -> ast.Module:
             self.generic_visit(node)
             if isinstance(node.func, ast.Name) and node.func.id in (TAP, FEED):
                 return node.args[-1]
+            if isinstance(node.func, ast.Name) and node.func.id == PARTS:
+                _, _, function, *args = node.args
+                return ast.copy_location(ast.Call(function, args, node.keywords), node)
             return node
 
     cleaned: ast.Module = Remover().visit(tree)

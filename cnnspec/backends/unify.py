@@ -11,6 +11,9 @@ from cnnspec.backends.symbols import INDEX, View, evaluate
 from cnnspec.backends.trees import Chain, Leaf, Loop, Maybe, Tree
 from cnnspec.backends.writer import Call, Code, code, literal, mark
 
+CHANNELS = "@channels"
+"""The hint that says how the layer before has spelled the channels that go in."""
+
 
 class Mismatch(Exception):  # it is an answer, and no fault of ours
     """The instances cannot share one text.
@@ -90,7 +93,7 @@ def _codes(
         raise Mismatch(name)
     function = _function(calls, view, spells, name, hints)
     parts = [
-        _values([c.args[i] for c in calls], view, spells, name, hints, f"{name}_{i}")
+        _values([c.args[i] for c in calls], view, spells, name, _for(hints, i), f"{name}_{i}")
         for i in range(len(head.args))
     ]
     for key in _keywords(calls):
@@ -102,6 +105,13 @@ def _codes(
         made = _values(values, view, spells, name, hints, f"{name}_{key}", key)
         parts.append(Code(f"{key}={made}"))
     return Code(f"{function}({', '.join(parts)})")
+
+
+def _for(hints: Mapping[str, str], position: int) -> Mapping[str, str]:
+    """The likeliest first: constructors begin with the channels that go in."""
+    if position or CHANNELS not in hints:
+        return hints
+    return {CHANNELS: hints[CHANNELS], **hints}
 
 
 def _function(

@@ -9,30 +9,11 @@ import builtins
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+
+from cnnspec.backends.branches import Statement, branches, label_of
 
 RUNNING = "x"
 UNREAD = "_"
-
-
-class Statement(Protocol):
-    """What reads values and makes others; values go by a key that is theirs within a scope."""
-
-    @property
-    def name(self) -> str:
-        """The name of the attribute or layer."""
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Keys of what goes in, in order."""
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """Keys of what comes out; the first is its value."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """A name for each of `values`."""
 
 
 class Names:
@@ -86,11 +67,16 @@ def plan(
             last[key] = index
     for key in returned:
         last[key] = len(body)
+    aside = {key: branch for branch in branches(body, returned) for key in branch.keys}
     running = [False] * len(body)
     following = len(body)  # index of the next statement that makes a new running value
     for index in reversed(range(len(body))):
         first = body[index].values[0]
-        if last.get(first, len(body) + 1) <= following and not _aside(body, index, last, following):
+        if first in aside:
+            continue
+        if last.get(first, len(body) + 1) <= following and not (
+            index and body[index - 1].values[0] not in aside and _side(body, index, last, following)
+        ):
             running[index] = True
             following = index
     local: dict[str, str] = {}
@@ -108,19 +94,25 @@ def plan(
         if is_running:
             local[item.values[0]] = RUNNING
         for key, label in zip(item.values, item.labels, strict=True):
-            if key not in local:
-                read = key in last or unread is None
-                local[key] = names.take(plain(label)) if read else unread or UNREAD
+            if key in local:
+                continue
+            if key in aside:
+                name = names.take(plain(aside[key].label))
+                local.update(dict.fromkeys(aside[key].keys, name))
+                continue
+            read = key in last or unread is None
+            wanted = label_of(item, body) if key == item.values[0] else label
+            local[key] = names.take(plain(wanted)) if read else unread or UNREAD
     return Plan(tuple(arguments), local)
 
 
-def _aside(body: Sequence[Statement], index: int, last: Mapping[str, int], following: int) -> bool:
-    """Whether a statement is a side branch, over which the value before it stays the running one.
+def _side(body: Sequence[Statement], index: int, last: Mapping[str, int], following: int) -> bool:
+    """Whether a statement is a shortcut, over which the value before it stays the running one.
 
     In `x = conv(x); shortcut = project(inputs); x = x + shortcut` it is the shortcut that gets a
     name, as the inputs have one already.
     """
-    if not index or any(not key.startswith("@") for key in body[index].reads):
+    if any(not key.startswith("@") for key in body[index].reads):
         return False
     before = body[index - 1].values[0]
     return before not in body[index].reads and index < last.get(before, 0) <= following

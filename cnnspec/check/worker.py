@@ -98,10 +98,8 @@ class Sessions:
         if command == "close":
             self._open.pop(arguments["key"]).close()
             self._held.clear()
-            if (
-                self._weights.pop(arguments["key"]) >= LARGE
-            ):  # models are full of cycles, and the next one needs their memory
-                gc.collect()
+            if self._weights.pop(arguments["key"]) >= LARGE:
+                gc.collect()  # models are full of cycles, and the next one needs their memory
             return None
         if command == "take":
             held = self._held[arguments["hold"]]

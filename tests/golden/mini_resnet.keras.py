@@ -129,12 +129,12 @@ def build_model():
     x = layers.Conv2D(
         32, 3, padding="same", use_bias=False, kernel_initializer=he_normal(), name="main.3"
     )(x)
-    main_4 = BatchNorm(momentum=0.9, epsilon=1e-05, name="main.4")(x)
+    main = BatchNorm(momentum=0.9, epsilon=1e-05, name="main.4")(x)
     x = layers.Conv2D(
         32, 1, strides=2, use_bias=False, kernel_initializer=he_normal(), name="downsample.0"
     )(block1)
     x = BatchNorm(momentum=0.9, epsilon=1e-05, name="downsample.1")(x)
-    x = layers.Add(name="add2")([main_4, x])
+    x = layers.Add(name="add2")([main, x])
     x = layers.ReLU(name="relu2")(x)
     x = layers.GlobalAveragePooling2D(keepdims=True, name="global_avg_pool1")(x)
     x = layers.Flatten(name="flatten1")(x)

@@ -141,8 +141,8 @@ def build_model():
     left_features = layers.MaxPooling2D(2, name="left_features")(x)
     x = eye(right)
     x = Gelu(name="gelu2")(x)
-    x = layers.MaxPooling2D(2, name="right_features")(x)
-    x = layers.Concatenate(name="concat1")([left_features, x])
+    right_features = layers.MaxPooling2D(2, name="right_features")(x)
+    x = layers.Concatenate(name="concat1")([left_features, right_features])
     x = layers.Conv2D(20, 3, kernel_initializer=he_normal(), name="mix")(
         Pad(((1, 1), (1, 1)), "reflect", name="mix.pad")(x)
     )
@@ -150,15 +150,15 @@ def build_model():
     x = layers.GlobalAveragePooling2D(keepdims=True, name="global_avg_pool1")(x)
     seen = layers.Flatten(name="seen")(x)
     x = layers.Dense(6, kernel_initializer=he_normal(), name="felt")(sensors)
-    x = layers.Activation("tanh", name="state_of_sensors")(x)
-    both = layers.Concatenate(name="both")([seen, x])
+    state_of_sensors = layers.Activation("tanh", name="state_of_sensors")(x)
+    both = layers.Concatenate(name="both")([seen, state_of_sensors])
     x = layers.Dense(4, kernel_initializer=he_normal(), name="kinds")(both)
     kind = layers.Softmax(name="kind")(x)
     x = layers.Dense(2, kernel_initializer=he_normal(), name="place")(both)
-    x = layers.Activation("sigmoid", name="position")(x)
+    position = layers.Activation("sigmoid", name="position")(x)
     return keras.Model(
         {"left": left, "right": right, "sensors": sensors},
-        {"kind": kind, "position": x},
+        {"kind": kind, "position": position},
         name="two_towers",
     )
 

@@ -498,34 +498,34 @@ class TwoTowers(Model):
         left_features, left_features_backward = max_pool(x, 2)
         x, other_eye_backward = self.eye.forward(right, training)
         x, gelu2_backward = gelu(x)
-        x, right_features_backward = max_pool(x, 2)
-        x, concat1_backward = concat(left_features, x)
+        right_features, right_features_backward = max_pool(x, 2)
+        x, concat1_backward = concat(left_features, right_features)
         x, mix_backward = self.mix.forward(x, training)
         x, selu1_backward = selu(x)
         x, global_avg_pool1_backward = global_avg_pool(x)
         seen, seen_backward = flatten(x)
         x, felt_backward = self.felt.forward(sensors, training)
-        x, state_of_sensors_backward = tanh(x)
-        x, both_backward = concat(seen, x)
+        state_of_sensors, state_of_sensors_backward = tanh(x)
+        x, both_backward = concat(seen, state_of_sensors)
         kinds, kinds_backward = self.kinds.forward(x, training)
         x, place_backward = self.place.forward(x, training)
-        x, position_backward = sigmoid(x)
+        position, position_backward = sigmoid(x)
 
         def backward(gradients):
             g_kinds = gradients["kind"]
-            g = gradients["position"]
-            g = position_backward(g)
+            g_position = gradients["position"]
+            g = position_backward(g_position)
             g = place_backward(g)
             g = g + kinds_backward(g_kinds)
-            g_seen, g = both_backward(g)
-            g = state_of_sensors_backward(g)
+            g_seen, g_state_of_sensors = both_backward(g)
+            g = state_of_sensors_backward(g_state_of_sensors)
             g_sensors = felt_backward(g)
             g = seen_backward(g_seen)
             g = global_avg_pool1_backward(g)
             g = selu1_backward(g)
             g = mix_backward(g)
-            g_left_features, g = concat1_backward(g)
-            g = right_features_backward(g)
+            g_left_features, g_right_features = concat1_backward(g)
+            g = right_features_backward(g_right_features)
             g = gelu2_backward(g)
             g_right = other_eye_backward(g)
             g = left_features_backward(g_left_features)
@@ -533,7 +533,7 @@ class TwoTowers(Model):
             g_left = eye_backward(g)
             return {"left": g_left, "right": g_right, "sensors": g_sensors}
 
-        return {"kind": kinds, "position": x}, backward
+        return {"kind": kinds, "position": position}, backward
 
     def forward(self, left, right, sensors, training=False):
         """Outputs, and their backward."""

@@ -28,19 +28,19 @@ class TwoTowers(nn.Module):
         left_features = F.max_pool2d(x, 2)
         x = self.eye(right)
         x = F.gelu(x)
-        x = F.max_pool2d(x, 2)
-        x = torch.cat([left_features, x], dim=1)
+        right_features = F.max_pool2d(x, 2)
+        x = torch.cat([left_features, right_features], dim=1)
         x = self.mix(x)
         x = F.selu(x)
         x = F.adaptive_avg_pool2d(x, 1)
         seen = torch.flatten(x, 1)
         x = self.felt(sensors)
-        x = torch.tanh(x)
-        x = torch.cat([seen, x], dim=1)
+        state_of_sensors = torch.tanh(x)
+        x = torch.cat([seen, state_of_sensors], dim=1)
         kinds = self.kinds(x)
         x = self.place(x)
-        x = torch.sigmoid(x)
-        return {"kind": kinds, "position": x}
+        position = torch.sigmoid(x)
+        return {"kind": kinds, "position": position}
 
     def forward(self, left, right, sensors):
         """Outputs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
@@ -12,6 +13,7 @@ from cnnspec.backends.columns import Spelling
 from cnnspec.backends.groups import Group, Groups, writing
 from cnnspec.backends.keras import training, weights
 from cnnspec.backends.keras.cells import COLUMN
+from cnnspec.backends.keras.cells.conv import common_padding, convolution
 from cnnspec.backends.keras.statements import INSTANCE, Statements
 from cnnspec.backends.keras.uses import earlier_uses
 from cnnspec.backends.library import Definition, Library, names_in
@@ -28,6 +30,7 @@ from cnnspec.backends.writer import (
 )
 from cnnspec.graph import Graph, Node, Scope
 from cnnspec.ops.base import Op, Shape, show
+from cnnspec.ops.conv import Conv
 
 __all__ = ["COLUMN", "emit"]
 
@@ -140,16 +143,32 @@ def _summary(graph: Graph) -> str:
 
 def _speller(graph: Graph, style: Style, shared: set[str]) -> Callable[[Node[Op]], Spelling]:
     """Cells name a layer by its node's id; inside a block the instance's path stays open."""
-    known = {s.path for s in _block_scopes(graph.root) if not _spread(s, shared)}
+    blocks = {s.path: s.block for s in _block_scopes(graph.root) if not _spread(s, shared)}
+
+    def around(node: Node[Op]) -> str:
+        """The path of the block instance in whose function a node is written."""
+        path = node.id.rpartition(".")[0]
+        while path and path not in blocks:
+            path = path.rpartition(".")[0]
+        return path
+
+    instances: dict[tuple[str | None, str], list[Node[Conv]]] = {}
+    for node in graph.nodes:
+        path = around(node)
+        if path and isinstance(node.op, Conv):
+            own = (blocks[path], node.id.removeprefix(f"{path}."))
+            instances.setdefault(own, []).append(cast(Node[Conv], node))
+    padding = {node.id: common_padding(nodes) for nodes in instances.values() for node in nodes}
 
     def spell(node: Node[Op]) -> Spelling:
-        path = node.id
-        while path:
-            path = path.rpartition(".")[0]
-            if path in known:
-                inside = replace(node, id=f"{INSTANCE}.{node.id.removeprefix(path + '.')}")
-                return COLUMN.spell(inside, style)
-        return COLUMN.spell(node, style)
+        path = around(node)
+        if not path:
+            return COLUMN.spell(node, style)
+        inside = replace(node, id=f"{INSTANCE}.{node.id.removeprefix(path + '.')}")
+        common = padding.get(node.id)
+        if common is None:
+            return COLUMN.spell(inside, style)
+        return convolution(cast(Node[Conv], inside), style, common=common)
 
     return spell
 

@@ -15,6 +15,7 @@ from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Tra
 from cnnspec.backends.keras import IMPORTS
 from cnnspec.backends.program import (
     FEED,
+    PARTS,
     TAP,
     Program,
     audit,
@@ -492,7 +493,12 @@ class _Tapped:
             *instance, x = shared
             return Feed(self.recorder, ".".join([*instance, node]), index)(x)
 
-        self.module = self.program.run(**{TAP: tap, FEED: feed})
+        def parts(names: tuple[str, ...], instance: str | None, layer: Any, x: Any) -> list[Any]:
+            own = [] if instance is None else [instance]
+            found = [layer(feed(name, 0, *own, x))[i] for i, name in enumerate(names)]
+            return [tap(name, *own, y) for name, y in zip(names, found, strict=True)]
+
+        self.module = self.program.run(**{TAP: tap, FEED: feed, PARTS: parts})
         with _as_deep_as_without_taps():
             if emitted.training_only:
                 self.model, self.inference = _both(self.module)

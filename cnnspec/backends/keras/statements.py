@@ -61,6 +61,9 @@ class Statements:
                     writer.line(f"{objects[part.name]} = {made}")
                 held = objects.get(part.owner or part.name)
                 self._node(writer, group, part, target, reads, key, view, held)
+            elif part.splits:
+                targets = ", ".join(local[k] for k in part.values)
+                writer.line(f"{targets} = {_named(self.groups.split(group, part, reads[0]))}")
             elif part.child.kind == "block":
                 targets = ", ".join(local[k] for k in part.values)
                 self._call(writer, group, part, targets, reads, view)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from cnnspec.backends.variables import RUNNING, Names, Plan, Statement
+from cnnspec.backends.branches import Statement
+from cnnspec.backends.variables import RUNNING, Names, Plan
 from cnnspec.backends.writer import Writer, literal
 
 
@@ -43,11 +44,11 @@ class Backward:
 
     def named(self, key: str) -> str:
         """The variable that holds a value's gradient."""
-        if key not in self.gradient:
-            variable = self.local[key]
+        variable = self.local[key]
+        if variable not in self.gradient:
             name = "g" if variable == RUNNING else self.names.take(f"g_{variable}")
-            self.gradient[key] = name
-        return self.gradient[key]
+            self.gradient[variable] = name
+        return self.gradient[variable]
 
     def write(
         self,
@@ -124,10 +125,7 @@ class Backward:
         self.known.update(only.values())
 
     def _statement(self, writer: Writer, part: Statement, back: str) -> None:
-        given = [
-            self.named(key) if key in self.known else f"np.zeros_like({self.local[key]})"
-            for key in part.values
-        ]
+        given = [self._given(key) for key in part.values]
         call = f"{back}({given[0]})" if len(given) == 1 else f"{back}(({', '.join(given)}))"
         if part.values[0] in self.auxiliary:
             writer.line("if training:")
@@ -137,8 +135,8 @@ class Backward:
             return
         if part.values[0] in self.flags:
             self._chosen(writer, part, call, given[0])
-            return
-        self._contribute(writer, part, call, auxiliary=False)
+        else:
+            self._contribute(writer, part, call, auxiliary=False)
         waiting = [(key, name) for key in part.reads for name in self.waiting.pop(key, [])]
         if waiting:
             with writer.indented("if training:"):
@@ -153,7 +151,8 @@ class Backward:
         first, *others = (self.named(key) for key in part.reads)
         lines = []
         if part.reads[0] in known:
-            lines.append(f"{first} = {first} + {given}")
+            added = f"({given})" if " if " in given else given
+            lines.append(f"{first} = {first} + {added}")
         elif first != given:
             lines.append(f"{first} = {given}")
         pairs = zip(part.reads[1:], others, strict=True)
@@ -163,6 +162,14 @@ class Backward:
             with writer.indented("else:"):
                 for line in lines:
                     writer.line(line)
+
+    def _given(self, key: str) -> str:
+        """A value's gradient; zeros for what nobody reads, or what only training reads."""
+        if key in self.known:
+            return self.named(key)
+        zeros = f"np.zeros_like({self.local[key]})"
+        waiting = self.waiting.pop(key, [])
+        return f"{' + '.join(waiting)} if training else {zeros}" if waiting else zeros
 
     def _contribute(self, writer: Writer, part: Statement, call: str, *, auxiliary: bool) -> None:
         targets, extra = [], []
@@ -183,7 +190,11 @@ class Backward:
             else:
                 targets.append(self.named(key))
                 self.known.add(key)
-        writer.line(f"{', '.join(targets)} = {call}")
+        target = ", ".join(targets)
+        # A tuple that is too long stands in brackets, a line for each.
+        writer.line(
+            f"{target} = {call}" if writer.fits(f"{target} = (") else f"({target},) = {call}"
+        )
         for target, name in extra:
             writer.line(f"{target} = {target} + {name}")
 
@@ -192,10 +203,7 @@ class Backward:
         return key.partition(".")[0] in self.auxiliary
 
     def _return(self, writer: Writer, *, block: bool) -> None:
-        gradients = [
-            self.named(key) if key in self.known else f"np.zeros_like({self.local[key]})"
-            for _, key in self.inputs
-        ]
+        gradients = [self._given(key) for _, key in self.inputs]
         if len(gradients) == 1:
             writer.line(f"return {gradients[0]}")
         elif block:

@@ -12,6 +12,7 @@ from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Tra
 from cnnspec.backends.numpy import IMPORTS
 from cnnspec.backends.program import (
     FEED,
+    PARTS,
     TAP,
     Executions,
     Program,
@@ -419,7 +420,8 @@ class _Tapped:
     ) -> None:
         tree = instrument(audit(emitted.text, imports), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
-        self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
+        taps = {TAP: self._tap, FEED: self._feed, PARTS: self._parts}
+        self.module = self.program.run(**taps)
         self.model = make(self.module, NoDraws(np.random.PCG64(0)))
         self.executions = Executions(emitted.lines)
         self.begin(None, {}, {})
@@ -504,6 +506,26 @@ class _Tapped:
         live = self.paths[id(model[0])] if model else ""
         return self._fed(self.executions.node(live, name), index, value)
 
+    def _parts(
+        self, names: tuple[str, ...], model: Any, function: Any, x: Array, *args: Any
+    ) -> tuple[tuple[Array, ...], Callable[[Sequence[Array]], Array]]:
+        """What a function gives; each of its results is a node of its own."""
+        live = "" if model is None else self.paths[id(model)]
+        values, backs = [], []
+        for index, name in enumerate(names):
+            parts, back = function(self._fed(self.executions.node(live, name), 0, x), *args)
+            pair = parts[index], _one_of(parts, index, back)
+            value, own = self._tapped(self.executions.done(live, name), pair)
+            values.append(value)
+            backs.append(own)
+
+        def backward(gradients: Sequence[Array]) -> Array:
+            found = [own(g) for own, g in zip(backs, gradients, strict=True)]
+            total: Array = np.sum(found, axis=0)
+            return total
+
+        return tuple(values), backward
+
     def _tapped(self, node: str | None, pair: Pair) -> Pair:
         if node is None:
             return pair
@@ -562,6 +584,15 @@ class _Tapped:
         if self.feed is None or node is None or node not in self.feed:
             return value
         return np.asarray(self.feed[node][index]).astype(value.dtype, copy=False)
+
+
+def _one_of(
+    parts: Sequence[Array], index: int, back: Callable[[Sequence[Array]], Array]
+) -> Callable[[Array], Array]:
+    """The backward of one of several results, when nothing comes from the others."""
+    return lambda g: back(
+        [g if i == index else np.zeros(part.shape, g.dtype) for i, part in enumerate(parts)]
+    )
 
 
 def _objects(model: Any, path: str, kind: type) -> Iterator[tuple[int, str]]:

@@ -229,15 +229,18 @@ class _File:
         local = plan(group.inputs, body, list(values.values()), Names(self.taken))
         with writer.indented(f"def {name}(self, {', '.join(local.arguments)}):"):
             writer.line(f'"""{what}"""')
-            self._statements(writer, group, body, local, {})
+            guarded = self._statements(writer, group, body, local, {})
             if group.block is not None:
                 writer.line(f"return {', '.join(local[key] for key in values.values())}")
                 return
             always = text.always(self.graph, values)
             if len(always) < len(values):
-                with writer.indented("if self.training:"):
-                    every = text.returned({n: Code(local[k]) for n, k in values.items()})
-                    writer.line(f"return {every}")
+                if not guarded:
+                    writer.line("if self.training:")
+                writer.depth += 1
+                every = text.returned({n: Code(local[k]) for n, k in values.items()})
+                writer.line(f"return {every}")
+                writer.depth -= 1
             writer.line(f"return {text.returned({n: Code(local[k]) for n, k in always.items()})}")
 
     def _statements(
@@ -247,7 +250,8 @@ class _File:
         body: Sequence[Part],
         local: Plan,
         calls: Mapping[str, str],
-    ) -> None:
+    ) -> bool:
+        """The statements; whether the last ones stand under `if self.training:`."""
         if group.block is None:
             self._check_sizes(writer, local)
         auxiliary = text.auxiliary(self.graph, group, body)
@@ -255,7 +259,9 @@ class _File:
         for part in body:
             target = ", ".join(local[key] for key in part.values)
             reads = [Code(local[key]) for key in part.reads]
-            if isinstance(part.child, Scope):
+            if part.splits:
+                line = f"{target} = {self.groups.split(group, part, reads[0])}"
+            elif isinstance(part.child, Scope):
                 function = calls.get(part.name, f"self.{part.owner or part.name}")
                 line = f"{target} = {function}({', '.join(reads)})"
             else:
@@ -269,6 +275,7 @@ class _File:
             else:
                 assign(writer, target, reads, line, group.flags.get(part.key))
             guarded = part.key in auxiliary
+        return guarded
 
     def _node(self, group: Group, part: Part, reads: Sequence[Code]) -> Code:
         key = f"{group.id}{part.key}"

@@ -10,6 +10,7 @@ import numpy as np
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
 from cnnspec.backends.program import (
     FEED,
+    PARTS,
     TAP,
     Executions,
     Program,
@@ -404,7 +405,8 @@ class _Tapped:
     ) -> None:
         tree = instrument(audit(emitted.text, imports), emitted.lines)
         self.program = Program(emitted.text, f"{emitted.entry} torch tapped", tree)
-        self.module = self.program.run(**{TAP: self._tap, FEED: self._feed})
+        taps = {TAP: self._tap, FEED: self._feed, PARTS: self._parts}
+        self.module = self.program.run(**taps)
         self.model = make(self.module)
         self.values: dict[str, torch.Tensor] = {}
         self.feed: dict[str, list[torch.Tensor]] | None = None
@@ -451,6 +453,17 @@ class _Tapped:
             return value
         live = self.paths[id(module[0])] if module else ""
         return self._fed(self.executions.node(live, name), index, value)
+
+    def _parts(
+        self, names: tuple[str, ...], module: Any, function: Any, x: Any, *args: Any, **more: Any
+    ) -> list[torch.Tensor]:
+        """What a function gives; each of its results is a node of its own."""
+        live = "" if module is None else self.paths[id(module)]
+        found = []
+        for index, name in enumerate(names):
+            parts = function(self._fed(self.executions.node(live, name), 0, x), *args, **more)
+            found.append(self._tapped(self.executions.done(live, name), parts[index]))
+        return found
 
     def _tapped(self, node: str | None, value: torch.Tensor) -> torch.Tensor:
         if node is None:

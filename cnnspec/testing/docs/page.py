@@ -164,7 +164,8 @@ def _spelling(rows: Sequence[Case]) -> str:
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for case in rows:
         graph, _ = network({"layer": case}, representative(case))
-        texts = tuple(spelled(graph.nodes[0], name) for name in BUILT_IN)
+        parts = tuple(node.shape[0] for node in graph.nodes)
+        texts = tuple(spelled(graph.nodes[0], name, parts) for name in BUILT_IN)
         kind = tuple(_called(text) for text in texts)
         found.setdefault(kind, (case.label, *texts))
     return _table(("spelling", *BUILT_IN), found.values())

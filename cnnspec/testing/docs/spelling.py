@@ -17,10 +17,11 @@ CALLS_IN_PLACE = "keras"
 _NAME = re.compile(r'(, )?name="[^"]*"')
 
 
-def spelled(node: Node[Op], backend: str) -> str:
+def spelled(node: Node[Op], backend: str, parts: tuple[int, ...] = ()) -> str:
     """The source that `compile` writes for one node, as Markdown; or why there is none.
 
-    Names of layers, which Keras has among the arguments, are left out.
+    Names of layers, which Keras has among the arguments, are left out. The first part of a
+    `split` stands for all, whose channels are `parts`.
     """
     cells = column(backend)
     cell = cells.get(type(node.op))
@@ -29,7 +30,9 @@ def spelled(node: Node[Op], backend: str) -> str:
     found = cells.spell(node, Style())
     layer, call = found.layer, found.call
     inputs = [Code(value.id) for value in node.inputs]
-    if layer is None:
+    if found.split is not None:
+        ways = [found.split(inputs[0], parts)]
+    elif layer is None:
         assert call is not None
         ways = [call(*inputs)]
     elif call is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.keras.cells.column import COLUMN
@@ -32,6 +35,39 @@ def depthwise(op: Conv, shape: Shape) -> bool:
 @COLUMN(Conv)
 def conv(node: Node[Conv], style: Style) -> Spelling:
     """`layers.ConvND`, with layers for padding in front and for strides behind where needed."""
+    return convolution(node, style)
+
+
+def common_padding(nodes: Sequence[Node[Conv]]) -> Literal["same", "zeros"] | None:
+    """How one text pads a convolution that pads in some instances of a block, not in others.
+
+    By the name that is right in all of them, or by zeros in front; None where nothing is mixed,
+    or there is no one text.
+    """
+    windows = [node.op.window(node.inputs[0].shape) for node in nodes]
+    if len({padded(window.pads) for window in windows}) == 1:
+        return None
+    if any(node.op.padding_mode != "zeros" or len(node.shape) != 3 for node in nodes):
+        return None
+    named = all(
+        is_same(window, node.inputs[0].shape)
+        and len(set(window.stride)) == 1
+        and (max(window.stride) == 1 or max(window.dilation) == 1)
+        for window, node in zip(windows, nodes, strict=True)
+    )
+    return "same" if named else "zeros"
+
+
+def convolution(
+    node: Node[Conv], style: Style, *, common: Literal["same", "zeros"] | None = None
+) -> Spelling:
+    """How a convolution is spelled.
+
+    Args:
+        node: of the convolution.
+        style: of the file.
+        common: how it pads in all instances of its block, where they differ.
+    """
     op, shape = node.op, node.inputs[0].shape
     window, rank = op.window(shape), len(shape) - 1
     alone = depthwise(op, shape)
@@ -49,7 +85,9 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
         padding = None  # "same" would mean other pads in another instance of the block
     if helped and padding == "same" and (rank == 3 or len(set(window.stride)) > 1):
         padding = None
-    if padding is not None and padded(window.pads):
+    if common is not None:
+        padding = "same" if common == "same" else None
+    if padding is not None and (padded(window.pads) or common == "same"):
         chosen["padding"] = padding
     if max(window.dilation) > 1:
         chosen["dilation_rate"] = compact(window.dilation)
@@ -64,7 +102,9 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
     layer = call(name, *filters, compact(window.kernel), **chosen, name=node.id)
 
     def around(layer: Code, x: Code) -> Code:
-        if padding is None:
+        if common == "zeros":
+            x = call("zero_padding", x, compact_pads(window.pads), name=f"{node.id}.pad")
+        elif padding is None:
             x = apply(_pad(op, window, node.id), x)
         made = apply(layer, x)
         if together:

@@ -6,7 +6,7 @@ from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.keras.cells.column import COLUMN
 from cnnspec.backends.keras.cells.window import compact, compact_pads
-from cnnspec.backends.writer import call
+from cnnspec.backends.writer import Code, apply, call
 from cnnspec.graph import Node
 from cnnspec.ops.base import spatial
 from cnnspec.ops.pad import Crop, Pad
@@ -44,8 +44,13 @@ def slice_axes(node: Node[Slice], style: Style) -> Spelling:
 
 @COLUMN(SplitPart)
 def split_part(node: Node[SplitPart], style: Style) -> Spelling:
-    """Some of the channels."""
-    return Spelling(call("Channels", node.op.start, node.op.stop, name=node.id))
+    """One layer for all parts; a single part is all of it."""
+    into, name = node.op.into, node.id.rpartition(".")[0]
+
+    def split(x: Code, sizes: tuple[int, ...]) -> Code:
+        return apply(call("Split", sizes if into is None else into, name=name), x)
+
+    return Spelling(call("layers.Identity", name=node.id), split=split)
 
 
 @COLUMN(Upsample)

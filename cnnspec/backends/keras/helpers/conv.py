@@ -10,6 +10,11 @@ from keras import layers, ops
 from cnnspec.backends.keras.helpers.package import PACKAGE
 
 
+def zero_padding(x: Any, padding: Any, name: str) -> Any:
+    """Zeros around height and width, where there are to be any."""
+    return layers.ZeroPadding2D(padding, name=name)(x) if padding else x
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class TrueConv1D(layers.Conv1D):
     """True convolution: the kernel is flipped each time it is used."""

@@ -47,20 +47,21 @@ class Slice(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Channels(layers.Layer):
-    """The channels from start up to stop."""
+class Split(layers.Layer):
+    """The channels in so many equal parts, or in parts of these sizes."""
 
-    def __init__(self, start: int, stop: int, **kwargs: Any):
+    def __init__(self, parts: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.start, self.stop = start, stop
+        self.parts = parts
 
     def call(self, x: Any) -> Any:
-        """Slice the last axis."""
-        return x[..., self.start : self.stop]
+        """Split the last axis."""
+        ends = self.parts if isinstance(self.parts, int) else np.cumsum(self.parts)[:-1].tolist()
+        return ops.split(x, ends, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "start": self.start, "stop": self.stop}
+        return {**super().get_config(), "parts": self.parts}
 
 
 def cubic_weight(s: Any) -> Any:

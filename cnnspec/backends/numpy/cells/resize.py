@@ -6,7 +6,7 @@ from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.numpy.cells.column import COLUMN, function
 from cnnspec.backends.numpy.cells.parametric import compact, compact_pads
-from cnnspec.backends.writer import call
+from cnnspec.backends.writer import Code, call
 from cnnspec.graph import Node
 from cnnspec.ops.pad import Crop, Pad
 from cnnspec.ops.resize import Upsample
@@ -41,9 +41,13 @@ def slice_axes(node: Node[Slice], style: Style) -> Spelling:
 
 @COLUMN(SplitPart)
 def split_part(node: Node[SplitPart], style: Style) -> Spelling:
-    """Some of the channels."""
-    part = (node.op.start, node.op.stop)
-    return Spelling(call=lambda x: call("slice_axes", x, part))
+    """All parts at once; a single part is all of it."""
+    into = node.op.into
+
+    def split(x: Code, sizes: tuple[int, ...]) -> Code:
+        return call("split", x, sizes if into is None else into)
+
+    return Spelling(call=lambda x: call("slice_axes", x, (None,)), split=split)
 
 
 @COLUMN(Upsample)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from cnnspec.backends.numpy.kernels.annotations import Array, Forward, Pads
+from cnnspec.backends.numpy.kernels.annotations import Array, Forward, Ints, Pads
 from cnnspec.backends.numpy.kernels.window import pad_pairs
 
 
@@ -18,6 +20,12 @@ def slice_axes(x: Array, *ranges: tuple[int | None, ...]) -> Forward:
         return gx
 
     return x[index], backward
+
+
+def split(x: Array, parts: Ints) -> tuple[tuple[Array, ...], Callable[[tuple[Array, ...]], Array]]:
+    """The channels of `x` in so many equal parts, or in parts of these sizes."""
+    ends = parts if isinstance(parts, int) else np.cumsum(parts)[:-1]
+    return tuple(np.split(x, ends, axis=1)), lambda gs: np.concatenate(gs, axis=1)
 
 
 def crop(x: Array, sides: Pads) -> Forward:

@@ -48,9 +48,13 @@ def crop(node: Node[Crop], style: Style) -> Spelling:
 
 @COLUMN(SplitPart)
 def split_part(node: Node[SplitPart], style: Style) -> Spelling:
-    """One of equal chunks, or a slice of the channels."""
-    op = node.op
-    if op.into is None:
-        return Spelling(call=lambda x: indexed(x, [(op.start or None, op.stop)]))
-    into, index = op.into, literal(op.index)
-    return Spelling(call=lambda x: Code(f"{call(f'{x}.chunk', into, dim=1)}[{index}]"))
+    """Equal chunks, or parts of these sizes."""
+    into = node.op.into
+
+    def split(x: Code, sizes: tuple[int, ...]) -> Code:
+        if into is not None:
+            return call("torch.chunk", x, into, dim=1)
+        return call("torch.split", x, Code(f"[{', '.join(map(literal, sizes))}]"), dim=1)
+
+    # A single part is all of it.
+    return Spelling(call=lambda x: indexed(x, [ALL]), split=split)
