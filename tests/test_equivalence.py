@@ -129,6 +129,22 @@ input: [4]
 layers: [{dense: {units: 200, weight_init: {uniform: {low: -0.02, high: 0.02}}}}]
 train: {loss: mean_squared_error, optimizer: {adam: {lr: 0.01, weight_decay: 0.5}}}
 """,
+    # Instances of a repeat are positions, which a layer that is left out in front of them moves.
+    "a named layer left out in front of a repeat": """\
+cnnspec: 1
+name: net
+input: [4, 1, 2]
+define:
+  part:
+    parameters: {drop: required}
+    layers:
+      - sequence:
+          name: body
+          layers:
+            - dropout: {name: first, when: $drop, p: 0.5}
+            - prelu: {repeat: 2}
+layers: [{part: {drop: true}}, {part: {drop: false}}, {conv: {filters: 2, kernel: 1}}]
+""",
     # The mean of a norm on the network's input cancels, and nothing on the way moves it.
     "a norm on the input with momentum 1": """\
 cnnspec: 1

@@ -238,6 +238,8 @@ class Constructor:
     ) -> None:
         """Named instances, added in a loop where one text says them all."""
         named = loops[0].named
+        if any(one.named != named for one in loops):  # what is left out in front moves positions
+            raise Mismatch(name)
         if named is None:
             made = loop(loops, view, self.spells, name)
             writer.line(f"{target}.extend([{', '.join(made)}])")

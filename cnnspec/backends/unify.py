@@ -248,7 +248,7 @@ def named_entries(chains: Sequence[Chain], view: View, spells: Spells, name: str
 def named_loop(loops: Sequence[Loop], view: View, spells: Spells, name: str) -> list[Code]:
     """Instances with names, as entries of a dict."""
     named, key = loops[0].named, loops[0].key
-    if named is None:
+    if named is None or any(one.named != named for one in loops):
         raise Mismatch(name)
     for lead, between, tail in patterns(loops, view, spells, name):
         found = [f"{instance_name(named, k)}: {made}" for k, made in enumerate(lead)]
