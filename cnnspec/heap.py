@@ -11,17 +11,13 @@ import ctypes
 from contextlib import suppress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-KEPT = 2**31 - 1
-LARGEST = 384 << 20
+MOST = 2**31 - 1
+"""Bytes; it takes an int."""
 
 
 def keep_freed_memory() -> None:
-    """Let arrays of up to 384 MiB live in the heap, and 2 GiB of it stay; nothing without glibc.
-
-    For processes of NumPy only: frameworks ask for aligned memory, which glibc before 2.38 cannot
-    take from what has been freed.
-    """
+    """Let arrays of up to 2 GiB live in the heap, and 2 GiB of it stay; nothing without glibc."""
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_TRIM_THRESHOLD, KEPT)
-        mallopt(M_MMAP_THRESHOLD, LARGEST)
+        mallopt(M_TRIM_THRESHOLD, MOST)
+        mallopt(M_MMAP_THRESHOLD, MOST)

@@ -16,7 +16,17 @@ import pytest
 
 from cnnspec.backends import At, Style, get
 from cnnspec.build import build
-from cnnspec.check import SpecReport, bounds, check, compare, modes, pieces, samples, trajectory
+from cnnspec.check import (
+    SpecReport,
+    bounds,
+    check,
+    compare,
+    modes,
+    pieces,
+    samples,
+    store,
+    trajectory,
+)
 from cnnspec.check.command import command
 from cnnspec.check.files import listed
 from cnnspec.check.worker import Sessions, receive, send
@@ -372,21 +382,21 @@ def test_perturbed_runs_leave_the_start_as_it_was() -> None:
 
 
 def test_weights_beyond_a_limit_are_kept_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trajectory, "IN_MEMORY", 100)
-    store = trajectory.Store()
+    monkeypatch.setattr(store, "IN_MEMORY", 100)
+    kept_in = store.Store()
     values = {str(i): np.full((3, 5), float(i)) for i in range(4)}
-    kept = store.keep(values)
+    kept = kept_in.keep(values)
     for value in values.values():
         np.add(value, 100, out=value)
-    assert store._file is not None
-    assert store._file.seek(0, 2) == 4 * 15 * 8
+    assert kept_in._file is not None
+    assert kept_in._file.seek(0, 2) == 4 * 15 * 8
     for _ in range(2):
         assert {name: (x.min(), x.max(), x.shape) for name, x in kept.items()} == {
             str(i): (float(i), float(i), (3, 5)) for i in range(4)
         }
-    store.close()
+    kept_in.close()
     monkeypatch.undo()
-    assert trajectory.Store().keep(values)["2"].tolist() == values["2"].tolist()
+    assert store.Store().keep(values)["2"].tolist() == values["2"].tolist()
 
 
 def test_weights_stay_in_memory_where_a_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,9 +404,9 @@ def test_weights_stay_in_memory_where_a_disk_is_full(monkeypatch: pytest.MonkeyP
         def write(self, data: Any) -> int:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trajectory, "IN_MEMORY", 100)
+    monkeypatch.setattr(store, "IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.TemporaryFile", Full)
-    kept = trajectory.Store().keep({"a": np.ones(50), "b": np.zeros(50)})
+    kept = store.Store().keep({"a": np.ones(50), "b": np.zeros(50)})
     assert kept["a"].tolist() == [1.0] * 50
 
 

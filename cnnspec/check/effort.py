@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from cnnspec.graph import Graph, Value
 
 COSTLY, LARGE = 10**9, 2 * 10**7
@@ -29,22 +27,17 @@ def costly(graph: Graph) -> bool:
 
 
 def batch_size(graph: Graph) -> int:
-    """The smallest number that will do, and is no channel count and no size in the network."""
-    values: tuple[Value, ...] = (*graph.inputs, *graph.nodes)
+    """The smallest number that will do, and is no channel count and no size in the network.
+
+    In a costly one, of its inputs and outputs: values that are mixed up inside differ anyway.
+    """
+    outputs = tuple(output.value for output in graph.outputs)
+    values: tuple[Value, ...] = (*graph.inputs, *(outputs if costly(graph) else graph.nodes))
     taken = {size for value in values for size in value.shape}
-    size = COSTLY_BATCH if costly(graph) and not _signs(graph) else BATCH
+    size = COSTLY_BATCH if costly(graph) else BATCH
     while size in taken:
         size += 1
     return size
-
-
-def _signs(graph: Graph) -> bool:
-    """Whether a norm has statistics of one number per sample: of two samples it gives but signs."""
-    return any(
-        param.statistic and math.prod(node.shape[1:]) == 1
-        for node in graph.nodes
-        for param in node.params
-    )
 
 
 def replicates(graph: Graph) -> tuple[int, int]:

@@ -24,14 +24,10 @@ TIMEOUT = 600.0
 DEFAULTS = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # Large arrays in large pages, in torch's allocator and in glibc's: a pass over hundreds of
-    # megabytes otherwise takes less time than the kernel needs to hand them out page by page.
-    "THP_MEM_ALLOC_ENABLE": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    # oneDNN keeps what it has freed, several times the weights, and has nothing for float64.
+    "TF_ENABLE_ONEDNN_OPTS": "0",
 }
 """Variables of an engine's environment, where the user's own has no value."""
-SPARING = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-"""Where memory is short: with oneDNN, TensorFlow keeps what it has freed, and is faster for it."""
 
 
 class EngineFailed(Exception):
@@ -60,9 +56,6 @@ class Engine(Protocol):
     def revive(self) -> None:
         """Make it answer again, without its sessions, if it has died."""
 
-    def spare_memory(self, spare: bool) -> None:
-        """Whether to give freed memory back; it has no sessions afterwards."""
-
     def close(self) -> None:
         """End it, whatever it is doing."""
 
@@ -82,9 +75,6 @@ class InProcess:
 
     def revive(self) -> None:
         """Nothing to do: this process is still here."""
-
-    def spare_memory(self, spare: bool) -> None:
-        """Nothing to do: libraries read their settings once."""
 
     def close(self) -> None:
         """Close the sessions."""
@@ -110,7 +100,6 @@ class Child:
         self.name = name
         self.timeout = timeout
         self.module = module
-        self._sparing = False
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"cnnspec-{name}")
         self._start()
 
@@ -121,7 +110,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**DEFAULTS, **(SPARING if self._sparing else {}), **os.environ, **ONE},
+            env={**DEFAULTS, **os.environ, **ONE},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -130,14 +119,6 @@ class Child:
     def revive(self) -> None:
         """Start a new process where the old one has died."""
         if self._process.poll() is not None:
-            self._end()
-            self._start()
-
-    def spare_memory(self, spare: bool) -> None:
-        """Start a new process where the old one was started otherwise."""
-        if spare != self._sparing:
-            self._sparing = spare
-            self._process.kill()
             self._end()
             self._start()
 

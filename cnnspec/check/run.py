@@ -19,6 +19,7 @@ from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
 from cnnspec.check.options import REFERENCE, Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
+from cnnspec.check.store import Store
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.base import Op, show
@@ -32,8 +33,6 @@ HOPELESS = 30
 """Decisions that rounding could flip from which on other inputs will not have none of them."""
 ONE_BY_ONE = 1 << 30
 """Bytes of activations, or of weights, from which on engines take turns."""
-SPARE_FROM = 5 << 27
-"""Bytes of weights from which on engines give back what they have freed: 640 MiB."""
 
 
 def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]) -> SpecReport:
@@ -106,6 +105,7 @@ class Checker:
         self.known: dict[bool, modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
+        self._store = Store()
         self._judged: set[tuple[str, bool]] = set()  # nodes on their own, and in which mode
 
     # --- the course of it ----------------------------------------------------------------------
@@ -124,7 +124,9 @@ class Checker:
             raise SetupError(Diagnostic("nothing-compared", "nothing was compared"))
         wrong = verdict.wrong(self)
         if wrong:  # steps have moved the weights
-            self.tell({name: ("assign", (self.weights,), {}) for name in self.names("float64")})
+            self.tell(
+                {name: ("assign", (dict(self.weights),), {}) for name in self.names("float64")}
+            )
         if any(c.dtype == "float64" for c in wrong) and all(c.mode != "isolated" for c in wrong):
             self._compare_rest(sample)
         verdict.judge(self)
@@ -134,6 +136,7 @@ class Checker:
         for session in (self.reference, self.plain):
             if session is not None:
                 session.close()
+        self._store.close()
         for name, by_dtype in self.sessions.items():
             if name not in self.failed:
                 self._ask({f"{name} {d}": s.call_close() for d, s in by_dtype.items()})
@@ -150,7 +153,7 @@ class Checker:
     def _open(self) -> None:
         """Open all sessions; engines do so while the reference is at work, until `_join`."""
         style = Style(random="counter")
-        self.weights = samples.weights(self.graph, self.seed)
+        self.weights = self._store.keep(samples.weights(self.graph, self.seed))
         self._open_reference(style)
         if not self.trains:
             self._choose_rate(style)
@@ -159,9 +162,7 @@ class Checker:
             if name not in emitted:
                 emitted[name] = get(name).emit(self.graph, style)
         opening: dict[str, Future[Any]] = {}
-        spare = memory.weights_bytes(self.graph) > SPARE_FROM
         for name in needs_process(self.options):
-            self.engines[name].spare_memory(spare)
             source = self.options.sources.get(name)
             extra: dict[str, Any] = {"eager": not self.options.graph}
             if source is not None:
@@ -172,7 +173,7 @@ class Checker:
                 opening[f"{name} {dtype}"] = future
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
-            weights = self.weights
+            weights = dict(self.weights)
             if dtype == "float32":
                 self.plain = get(REFERENCE).open(emitted[REFERENCE], dtype="float32")
                 self.plain.assign(self.weights)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cnnspec.backends import At
 from cnnspec.check import effort, modes, samples
 from cnnspec.check.answers import Answers, Part
-from cnnspec.check.bounds import FLOOR, UNIT
+from cnnspec.check.bounds import FLOOR, UNIT, Bounds
 from cnnspec.check.options import REFERENCE
 from cnnspec.check.trajectory import Batch, Trajectory
 from cnnspec.training import Adam
@@ -61,11 +61,13 @@ def steps(checker: Checker, known: modes.Known) -> None:
         )
     _, replicates = effort.replicates(checker.graph)
     trajectory.perturb(checker.graph, known.own, checker.seed, replicates)
+    known.own = Bounds()  # gigabytes, and no longer needed
     if trajectory.chaotic is not None:
         checker.report.notes.append(
             f"at update {trajectory.chaotic} rounding has grown to a part of the weights that no "
             "bound can be made of, in the reference itself; from there on steps are not compared"
         )
+    sizes: dict[Part, int] = {n: 8 * param.size for n, param in checker.graph.params().items()}
     skipped, owners = _noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
         inputs, wanted = drawn[update]
@@ -78,7 +80,7 @@ def steps(checker: Checker, known: modes.Known) -> None:
             answers.add(REFERENCE, cast("Mapping[Part, Array]", trajectory.weights[update]))
         answers.ask(dict.fromkeys(names, ("weights", (), {"copy": False})))
         _compare_losses(checker, losses, trajectory.loss_bound(update), update)
-        for name, found in answers.each({n: v.nbytes for n, v in checker.weights.items()}):
+        for name, found in answers.each(sizes):
             assert isinstance(name, str)
             bound = trajectory.bound(update, name)
             for (a, left), (b, right) in itertools.combinations(found.items(), 2):

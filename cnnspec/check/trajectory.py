@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from cnnspec.check.bounds import (
 from cnnspec.check.pieces import bound_dtype, magnitude, pieces, root_mean_square
 from cnnspec.check.samples import seeds
 from cnnspec.check.spread import Noise, Spread
+from cnnspec.check.store import Kept, Store
 from cnnspec.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -28,67 +28,6 @@ UPDATE_ROUNDING = 4.0
 MOST_GROWTH = 2.0**-10
 """Of the weights themselves, that perturbed runs may be apart: beyond, decisions flip in numbers
 and deviations stop growing in proportion, so that nothing follows for smaller ones."""
-IN_MEMORY = 1 << 28
-"""Bytes of weights that are kept in memory; the rest goes to a temporary file."""
-
-
-class Store:
-    """Weights as they were when they were kept, the first ones in memory, the rest in a file."""
-
-    def __init__(self) -> None:
-        self._used = 0
-        self._file: IO[bytes] | None = None
-
-    def keep(self, weights: Mapping[str, Array]) -> Kept:
-        """Copies by name."""
-        return Kept({name: self._keep(value) for name, value in weights.items()})
-
-    def _keep(self, value: Array) -> Callable[[], Array]:
-        self._used += value.nbytes
-        if self._used > IN_MEMORY and value.size:
-            try:
-                return self._written(value)
-            except OSError:  # no room there; memory may do
-                self._used = 0
-        copy = np.array(value)
-        return lambda: copy
-
-    def _written(self, value: Array) -> Callable[[], Array]:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the store
-        file, dtype, shape = self._file, value.dtype, value.shape
-        start = file.seek(0, 2)
-        # Written and read, and not mapped: what has been looked at would stay in memory.
-        file.write(np.ascontiguousarray(value).data.cast("B"))
-        file.flush()
-
-        def read() -> Array:
-            file.seek(start)
-            return np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
-
-        return read
-
-    def close(self) -> None:
-        """Give the file back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-class Kept(Mapping[str, Array]):
-    """Weights that may have to be read again each time."""
-
-    def __init__(self, readers: Mapping[str, Callable[[], Array]]) -> None:
-        self._readers = readers
-
-    def __getitem__(self, name: str) -> Array:
-        return self._readers[name]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._readers)
-
-    def __len__(self) -> int:
-        return len(self._readers)
 
 
 class Trajectory:
@@ -141,7 +80,7 @@ class Trajectory:
     def perturb(self, graph: Graph, own: Bounds, seed: int, replicates: int) -> None:
         """Run it again and again with everything on the way of every update moved."""
         step = END_TO_END_STEP
-        self._own = own
+        self._statistics = own.statistics
         self._losses: list[Spread] = []
         self._spreads: list[Spread] = []
         for loss, found in zip(self.losses, self.weights, strict=True):
@@ -200,6 +139,6 @@ class Trajectory:
             lost = UPDATE_ROUNDING * (np.abs(new) + np.abs(old) + np.abs(new - old))
             np.add(rounded, lost, out=rounded, casting="same_kind")
             np.add(bound, rounded, out=bound, casting="same_kind")
-        if name in self._own.statistics:
-            found += self._own.statistics[name]
+        if name in self._statistics:
+            found += self._statistics[name]
         return found

@@ -96,7 +96,7 @@ class NumpySession:
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
         check_weights(self.emitted, weights)
-        self.model.load_state(dict(weights))
+        self.put(weights)
 
     def put(self, weights: Mapping[str, Array]) -> None:
         """Set some parameters and statistics, of the canonical names and shapes."""
