@@ -26,6 +26,8 @@ DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # oneDNN keeps what it has freed, several times the weights, and has nothing for float64.
     "TF_ENABLE_ONEDNN_OPTS": "0",
+    # Large arrays in large pages: the kernel takes longer to hand out a page than to fill it.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 """Variables of an engine's environment, where the user's own has no value."""
 

@@ -20,15 +20,15 @@ from cnnspec.check.options import SpecReport
 from cnnspec.check.run import needed_bytes, needs_process
 from cnnspec.check.worker import receive, send, widen
 from cnnspec.diagnostics import Span, UserError
-from cnnspec.heap import keep_freed_memory
+from cnnspec.heap import give_back, keep_freed_memory
 from cnnspec.passes.reduce import reduce
 
 Checked = tuple[SpecReport, Span | None]
 
 MOST_BYTES = 15 << 30
 """Memory that networks checked at the same time may need together."""
-FRAMEWORK_BYTES = 3 << 29
-"""What a process and its engines take for themselves: 1.5 GiB."""
+FRAMEWORK_BYTES = 5 << 28
+"""What a process and its engines take for themselves: 1.25 GiB."""
 
 
 def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tuple[int, Checked]]:
@@ -106,6 +106,7 @@ def main() -> None:
                 except Exception:  # a bug of ours is reported for this file, and the others go on
                     answer = "fault", traceback.format_exc()
                 send(out, answer)
+                give_back()
             except (EOFError, BrokenPipeError, KeyboardInterrupt):
                 return
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
-from cnnspec.backends.base import Trace
 from cnnspec.check import bounds, effort, margin, modes, rate, samples, single, stepping, verdict
 from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
@@ -22,6 +21,7 @@ from cnnspec.check.quiet import quiet, silence
 from cnnspec.check.store import Store
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph, Node
+from cnnspec.heap import give_back
 from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
 from cnnspec.training import DEFAULT_RATE, default_training
@@ -116,6 +116,8 @@ class Checker:
         self._open()
         sample, known = self._compare_modes()
         self._close_single()
+        if self.one_by_one:
+            give_back()
         if "float64" in self.options.dtypes:
             stepping.steps(self, known)
         if self.options.save:
@@ -152,6 +154,8 @@ class Checker:
 
     def _open(self) -> None:
         """Open all sessions; engines do so while the reference is at work, until `_join`."""
+        from cnnspec.backends.numpy.session import NumpySession
+
         style = Style(random="counter")
         self.weights = self._store.keep(samples.weights(self.graph, self.seed))
         self._open_reference(style)
@@ -175,7 +179,7 @@ class Checker:
         for dtype in self.options.dtypes:
             weights = dict(self.weights)
             if dtype == "float32":
-                self.plain = get(REFERENCE).open(emitted[REFERENCE], dtype="float32")
+                self.plain = NumpySession(emitted[REFERENCE], dtype="float32", drawn=False)
                 self.plain.assign(self.weights)
                 weights = self.plain.weights(copy=False)
             for name, by_dtype in self.sessions.items():
@@ -183,8 +187,10 @@ class Checker:
         self._opening = [opening, assigning]
 
     def _open_reference(self, style: Style) -> None:
-        backend = get(REFERENCE)
-        self.reference = backend.open(backend.emit(self.graph, style), dtype="float64")
+        from cnnspec.backends.numpy.session import NumpySession
+
+        emitted = get(REFERENCE).emit(self.graph, style)
+        self.reference = NumpySession(emitted, dtype="float64", drawn=False)
         self.reference.assign(self.weights)
 
     def _choose_rate(self, style: Style) -> None:
@@ -402,7 +408,7 @@ class Checker:
         if self.options.sources:
             self.known[known.training] = known  # to find the first module that differs
         else:
-            known.answer = Trace()
+            answer.values = {}
 
     def add(self, a: Array, b: Array, bound: Any, **about: Any) -> None:
         """Compare two tensors and note the outcome."""
@@ -420,13 +426,13 @@ class Checker:
 def needed_bytes(graph: Graph, batch: int, options: Options) -> int:
     """About what a check holds at its peak, all processes together.
 
-    Of weights the initial ones, the reference's, two gradients and two bounds of them; an engine
-    has its own, their gradients, and an optimizer's buffer. Of all activations the reference has
-    values, gradients, bounds, and those of a pass that is under way; engines take turns.
+    Of weights the reference's, two gradients and two bounds of them; an engine has its own, in
+    both precisions, their gradients, an optimizer's buffer, and an answer. Of all activations the
+    reference has values, gradients, bounds, and those of a pass that is under way.
     """
     engines = len(needs_process(options))
     weights, activations = memory.weights_bytes(graph), memory.activation_bytes(graph, batch)
-    return (6 + 3 * engines) * weights + 6 * activations
+    return (5 + 5 * engines) * weights + 8 * activations
 
 
 __all__ = ["Checker", "needed_bytes", "needs_process", "run"]

@@ -15,6 +15,7 @@ from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT, Bounds
 from cnnspec.check.options import REFERENCE
 from cnnspec.check.trajectory import Batch, Trajectory
+from cnnspec.heap import give_back
 from cnnspec.training import Adam
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def steps(checker: Checker, known: modes.Known) -> None:
     _, replicates = effort.replicates(checker.graph)
     trajectory.perturb(checker.graph, known.own, checker.seed, replicates)
     known.own = Bounds()  # gigabytes, and no longer needed
+    if checker.one_by_one:
+        give_back()
     if trajectory.chaotic is not None:
         checker.report.notes.append(
             f"at update {trajectory.chaotic} rounding has grown to a part of the weights that no "

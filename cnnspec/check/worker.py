@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from cnnspec.diagnostics import UserError
+from cnnspec.heap import give_back
 
 COUNT = struct.Struct("<Q")
 PIPE_BYTES = 1 << 20
@@ -99,7 +100,8 @@ class Sessions:
             self._open.pop(arguments["key"]).close()
             self._held.clear()
             if self._weights.pop(arguments["key"]) >= LARGE:
-                gc.collect()  # models are full of cycles, and the next one needs their memory
+                gc.collect()  # models are full of cycles, and others need their memory
+                give_back()
             return None
         if command == "take":
             held = self._held[arguments["hold"]]

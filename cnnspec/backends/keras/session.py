@@ -439,7 +439,15 @@ class _Recorder:
         self.perturb: Mapping[str, Any] = {}
 
 
-class Tap(keras.layers.Layer):
+class _Passing(keras.Operation):
+    """Something between layers that changes no shape; no layer, as these take long to make."""
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """The input's."""
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+class Tap(_Passing):
     """Records a node's value on its way."""
 
     def __init__(self, recorder: _Recorder, node: str) -> None:
@@ -455,12 +463,8 @@ class Tap(keras.layers.Layer):
         self.recorder.values[self.node] = x
         return x
 
-    def compute_output_shape(self, shape: Any) -> Any:
-        """The input's; so the symbolic model is built without a call."""
-        return shape
 
-
-class Feed(keras.layers.Layer):
+class Feed(_Passing):
     """Puts another value in the place of a node's input."""
 
     def __init__(self, recorder: _Recorder, node: str, index: int) -> None:
@@ -471,10 +475,6 @@ class Feed(keras.layers.Layer):
         """The value that is fed, or the input where there is none."""
         feed = self.recorder.feed
         return x if feed is None or self.node not in feed else feed[self.node][self.index]
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        """The input's; so the symbolic model is built without a call."""
-        return shape
 
 
 class _Tapped:

@@ -60,7 +60,17 @@ class NumpySession:
         dtype: Dtype = "float64",
         device: str = "cpu",
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> None:
+        """Open it.
+
+        Args:
+            emitted: the text.
+            dtype: of parameters and values.
+            device: "cpu".
+            source: a file in its place, and the name in it.
+            drawn: whether to draw initial weights; else they are meaningless until `assign`.
+        """
         if device != "cpu":
             raise SetupError(Diagnostic("unknown-device", f"NumPy has no device `{device}`"))
         self.emitted = emitted
@@ -73,7 +83,8 @@ class NumpySession:
         else:
             self.program = own_program(source[0], f"{emitted.entry} numpy")
             self.module = run_own(self.program, source[0])
-        self.model = self._make(self.module)
+        blank = None if drawn else NoDraws(np.random.PCG64(0))
+        self.model = self._make(self.module, blank)
         self._optimizer: Any = None
         self._tapped: _Tapped | None = None
 
