@@ -27,6 +27,8 @@ Checked = tuple[SpecReport, Span | None]
 
 MOST_BYTES = 15 << 30
 """Memory that networks checked at the same time may need together."""
+FRESH_BYTES = 4 << 30
+"""Of a network that needs more, engines keep too much: the next one gets others."""
 FRAMEWORK_BYTES = 5 << 28
 """What a process and its engines take for themselves: 1.25 GiB."""
 
@@ -58,19 +60,31 @@ def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tupl
             if free and fitting:
                 index, child = fitting[0], free.pop()
                 waiting.remove(index)
-                running[child.submit("check", file=files[index], request=request)] = index, child
+                future = child.submit(
+                    "check", file=files[index], request=request, size=sizes[index]
+                )
+                running[future] = index, child
                 continue
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 index, child = running.pop(future)
                 try:
-                    yield index, future.result()
+                    report, span = future.result()
+                    if running and _lacks_memory(report):  # which the others will give back
+                        waiting.append(index)
+                        sizes[index] = most
+                    else:
+                        yield index, (report, span)
                 except EngineFailed as fault:
                     report = SpecReport(files[index], "engine_failed")
                     report.diagnostics.append(fault.diagnostic())
                     child.revive()
                     yield index, (report, None)
                 free.append(child)
+
+
+def _lacks_memory(report: SpecReport) -> bool:
+    return any(found.code == "not-enough-memory" for found in report.diagnostics)
 
 
 def _size(file: str, request: Request) -> int:
@@ -107,6 +121,9 @@ def main() -> None:
                     answer = "fault", traceback.format_exc()
                 send(out, answer)
                 give_back()
+                if arguments["size"] > FRESH_BYTES:
+                    stack.close()
+                    made = None
             except (EOFError, BrokenPipeError, KeyboardInterrupt):
                 return
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-IN_MEMORY = 1 << 28
+IN_MEMORY = 1 << 26
 """Bytes of weights that are kept in memory; the rest goes to a temporary file."""
 
 
