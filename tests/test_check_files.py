@@ -7,8 +7,9 @@ import itertools
 import json
 import math
 import os
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from cnnspec.check import (
     bounds,
     check,
     compare,
+    effort,
     modes,
     pieces,
     samples,
@@ -29,8 +31,9 @@ from cnnspec.check import (
 )
 from cnnspec.check.command import command
 from cnnspec.check.files import listed
+from cnnspec.check.rate import fitting, furthest
 from cnnspec.check.worker import Sessions, receive, send
-from cnnspec.diagnostics import SetupError
+from cnnspec.diagnostics import Diagnostic, SetupError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.schema import read_spec
@@ -214,6 +217,101 @@ def test_what_does_not_fit_together_runs_one_by_one(
     status, _ = run([str(folder)], in_process=False, jobs=2)
     assert status == 0
     assert most == [1, 1]
+
+
+def test_what_lacks_memory_beside_others_runs_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three, two are under way at once; the second finds no memory, and later it does."""
+    from cnnspec.check import jobs
+
+    files = [str(folder / f"{name}.yaml") for name in "abc"]
+    asked: list[str] = []
+    held: list[tuple[str, Future[Any]]] = []
+
+    class Job:
+        def __init__(self, name: str, **options: Any) -> None:
+            self.name = name
+
+        def submit(self, command: str, *, file: str, request: Any, size: int) -> Future[Any]:
+            future: Future[Any] = Future()
+            lacks = asked.count(file) == 0 and file == files[1]
+            asked.append(file)
+            report = SpecReport(file)
+            if lacks:
+                report.worsen("environment")
+                report.diagnostics.append(Diagnostic("not-enough-memory", "too little"))
+                future.set_result((report, None))
+            else:
+                held.append((file, future))
+            if len(held) == 2 or asked.count(files[1]) == 2:
+                while held:
+                    done, waiting = held.pop()
+                    waiting.set_result((SpecReport(done), None))
+            return future
+
+        def close(self) -> None:
+            """Nothing to end."""
+
+    monkeypatch.setattr(jobs, "Child", Job)
+    sizes = dict(zip(files, (3, 2, 1), strict=True))
+    monkeypatch.setattr(jobs, "_size", lambda file, request: sizes[file])
+    found = dict(jobs.in_jobs(files, cast("Any", None), 2))
+    assert asked == [files[0], files[1], files[2], files[1]]
+    assert {index: report.status for index, (report, _) in found.items()} == dict.fromkeys(
+        range(3), "agree"
+    )
+
+
+# --- effort ----------------------------------------------------------------------------------
+
+
+def test_large_networks_are_given_less_of_the_same() -> None:
+    plain = "cnnspec: 1\nname: net\ninput: [2, 4, 5]\nlayers: [flatten, {dense: {units: %s}}]\n"
+    small, wide = graph_of(plain % 3), graph_of(plain % 600_000)
+    assert [effort.costly(small), effort.costly(wide)] == [False, True]
+    # Sizes of the small one are 2, 3, 4, 5, 40; of the inputs and outputs of the other 2, 4, 5.
+    assert [effort.batch_size(small), effort.batch_size(wide)] == [6, 3]
+    assert [effort.steps(small), effort.steps(wide)] == [5, 2]
+    assert all(
+        a > b for a, b in zip(effort.replicates(small), effort.replicates(wide), strict=True)
+    )
+    heavy = "input: [1, 99, 98]\nlayers: [{conv: {filters: 999, kernel: 6, padding: same}}]\n"
+    assert effort.batch_size(graph_of("cnnspec: 1\nname: net\n" + heavy)) == 2
+
+
+@pytest.mark.parametrize(
+    ("far", "rate"), [(0.0, 0.01), (0.39, 0.01), (0.4, 0.001), (40.0, 1e-5), (1e30, 1e-9)]
+)
+def test_the_rate_is_one_that_weights_stand(far: float, rate: float) -> None:
+    assert fitting(far) == rate
+    assert fitting(math.inf) == fitting(math.nan) == 0.01
+
+
+def test_how_far_a_rate_of_one_moves() -> None:
+    weights = {"a": np.full((2, 3), 2.0), "b": np.zeros(3), "c": np.ones(2)}
+    gradients = {"a": np.full((2, 3), 3.0), "b": np.ones(3), "c": np.array([1.0, -1.0])}
+    assert furthest(gradients, weights) == 1.5
+    assert furthest({}, weights) == 0.0
+
+
+def test_a_network_with_steep_gradients_is_checked_at_a_lower_rate() -> None:
+    scale = "weight_init: {normal: {std: 0.0001}}"
+    text = f"""\
+cnnspec: 1
+name: steep
+input: [3]
+layers: [{{dense: {{units: 4, {scale}}}}}, {{batch_norm: {{eps: 1e-12}}}}, {{dense: {{units: 2}}}}]
+"""
+    options: dict[str, Any] = {"backends": ("numpy", "torch"), "dtype": "float64"}
+    found = only(check(graph_of(text), in_process=True, **options))
+    assert found.agree
+    (note,) = [note for note in found.notes if "no `train:`" in note]
+    assert "learning rate 1e-" in note
+    assert note.endswith("at which the first update moves no parameter by more than a 256th")
+    rates = [c for c in found.comparisons if c.name == "learning_rate"]
+    assert rates
+    assert {c.update for c in found.comparisons if c.name == "loss"} == {0, 1, 2, 3, 4}
 
 
 # --- modes -----------------------------------------------------------------------------------
