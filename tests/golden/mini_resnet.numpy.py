@@ -17,7 +17,8 @@ class Layer:
     def accumulate(self, name, gradient):
         """Add to a parameter's gradient: a shared layer is used several times."""
         if name not in self.frozen:
-            self.gradients[name] = self.gradients.get(name, 0) + gradient
+            known = self.gradients.get(name)
+            self.gradients[name] = gradient if known is None else known + gradient
 
 
 def walk(item, path, seen):

@@ -399,7 +399,7 @@ class NumpySession:
         own, so they have to be assigned again. It is how rounding spreads over a trajectory.
         """
         tapped = self.tapped()
-        tapped.begin(None, {}, {}, noise)
+        tapped.begin(None, {}, {}, noise, observe=lambda *_: None)
         optimizer = tapped.module.make_optimizer(tapped.model)
         try:
             for update, (inputs, targets) in enumerate(batches):
