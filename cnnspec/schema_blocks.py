@@ -85,8 +85,7 @@ def read_blocks(faults: Faults, documents: Iterable[Document], known: Known) -> 
         path: Path = ("define",)
         for name, fields in _entries(own, document.value["define"], path):
             at = (*path, name)
-            _block_name(own, name, at)
-            if not _twice(own, places, name, at, "block"):
+            if _block_name(own, name, at) and not _twice(own, places, name, at, "block"):
                 places[name] = document.key_span(at)
                 heads[name] = _head(own, name, fields, at, known)
     return {name: _with_layers(faults, head, heads, known) for name, head in heads.items()}
@@ -124,7 +123,8 @@ def _twice(faults: Faults, places: Mapping[str, Span], name: str, at: Path, what
     return True
 
 
-def _block_name(faults: Faults, name: str, at: Path) -> None:
+def _block_name(faults: Faults, name: str, at: Path) -> bool:
+    """Whether layers of this name can mean the block."""
     read_name(faults, name, at, key=True, attribute=False)
     op = lookup(name)
     if name == SEQUENCE or (op is not None and plugins.built_in(op)):
@@ -135,7 +135,8 @@ def _block_name(faults: Faults, name: str, at: Path) -> None:
             help="give the block another name",
             key=True,
         )
-    elif op is not None or name in plugins.names(plugins.OPS):
+        return False
+    if op is not None or name in plugins.names(plugins.OPS):
         faults.add(
             "block-hides-op",
             at,
@@ -143,6 +144,7 @@ def _block_name(faults: Faults, name: str, at: Path) -> None:
             key=True,
             severity="warning",
         )
+    return True
 
 
 def _head(faults: Faults, name: str, fields: object, at: Path, known: Known) -> Block:

@@ -247,7 +247,17 @@ class Reader:
         if not isinstance(value, dict):
             wrong_type(self.faults, path, f"`{path[-1]}` is a mapping of fields")
             return {}
-        given = self._given(value, path, inside)
+        for word in LAYER_FIELDS:
+            if word in value:
+                self.faults.add(
+                    "unknown-field",
+                    (*path, word),
+                    f"`{path[-1]}` cannot change `{word}`, which all instances have in common",
+                    help="it changes a block's parameters, or an op's own fields",
+                    key=True,
+                )
+        own = {name: each for name, each in value.items() if name not in LAYER_FIELDS}
+        given = self._given(own, path, inside)
         if isinstance(kind, Block):
             self._arguments(kind, given, path, required=False)
         else:

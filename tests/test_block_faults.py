@@ -17,6 +17,9 @@ B = "define: {b: {parameters: {n: 2}, layers: [{conv: {filters: $n, kernel: 1}}]
         # define
         ("define: {@@relu: {layers: [tanh]}}\nlayers: [tanh]\n", "block-is-op"),
         ("define: {@@sequence: {layers: [tanh]}}\nlayers: [tanh]\n", "block-is-op"),
+        # Layers of this name are read as the op, which is what they can be.
+        ("define: {@@gelu: {layers: [tanh]}}\nlayers: [{gelu: {name: a}}]\n", "block-is-op"),
+        ("layers: [{gelu: {repeat: 2, first: {@@name: a}}}]\n", "unknown-field"),
         ("define: {@@a b: {layers: [tanh]}}\nlayers: [tanh]\n", "bad-name"),
         ("define: {@@class: {layers: [tanh]}}\nlayers: [tanh]\n", "bad-name"),
         ("define: {b: @@3}\nlayers: [tanh]\n", "wrong-type"),
