@@ -32,6 +32,7 @@ from cnnspec.check import (
 from cnnspec.check.command import command
 from cnnspec.check.files import listed
 from cnnspec.check.rate import fitting, furthest
+from cnnspec.check.spread import Spread
 from cnnspec.check.worker import Sessions, receive, send
 from cnnspec.diagnostics import Diagnostic, SetupError
 from cnnspec.document import parse
@@ -278,6 +279,14 @@ def test_large_networks_are_given_less_of_the_same() -> None:
     )
     heavy = "input: [1, 99, 98]\nlayers: [{conv: {filters: 999, kernel: 6, padding: same}}]\n"
     assert effort.batch_size(graph_of("cnnspec: 1\nname: net\n" + heavy)) == 2
+
+
+def test_deviations_beyond_float32_are_infinite_and_say_nothing() -> None:
+    size = pieces.NARROW_FROM
+    spread = Spread({"a": np.zeros(size)}, bounds.END_TO_END_STEP)
+    spread.add({"a": np.full(size, 1e30)})
+    assert spread.largest["a"].dtype == np.float32
+    assert spread.typical("a") == math.inf
 
 
 @pytest.mark.parametrize(

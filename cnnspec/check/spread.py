@@ -49,7 +49,8 @@ class Spread:
             deviation = np.subtract(b, a)
             np.abs(deviation, out=deviation)
             deviation /= self.step
-            np.maximum(largest, deviation, out=largest, casting="same_kind")
+            with np.errstate(over="ignore"):  # float32 has no more, and a run that far is chaotic
+                np.maximum(largest, deviation, out=largest, casting="same_kind")
 
     def typical(self, name: str) -> float:
         """The root mean square over a tensor."""
