@@ -145,6 +145,22 @@ define:
             - prelu: {repeat: 2}
 layers: [{part: {drop: true}}, {part: {drop: false}}, {conv: {filters: 2, kernel: 1}}]
 """,
+    # Where both inputs are one value, nothing says which of them a layer reads.
+    "a block whose inputs are one value in one instance": """\
+cnnspec: 1
+name: net
+input: [3]
+define:
+  block:
+    inputs: [left, right]
+    outputs: {main: concat1, side: tanh1}
+    layers: [{tanh: {from: left}}, {tanh: {from: right}}, {concat: {from: [tanh1, tanh2]}}]
+layers:
+- block: {from: [input, input]}
+- block: {from: [input, block1.side]}
+- concat: {from: [block1, block2]}
+- dense: {units: 1}
+""",
     # The mean of a norm on the network's input cancels, and nothing on the way moves it.
     "a norm on the input with momentum 1": """\
 cnnspec: 1

@@ -425,9 +425,14 @@ def _distinct(members: Sequence[Scope]) -> tuple[list[Scope], dict[str, int]]:
 
 
 def _about(scope: Scope) -> object:
-    """What the layers of an instance depend on: its arguments, and the shapes of its inputs."""
+    """What the layers of an instance depend on: its arguments, and the shapes of its inputs.
+
+    Also which inputs are one value: such an instance does not tell which of them a layer reads.
+    """
     arguments = tuple((a.name, type(a.value), a.value) for a in scope.arguments)
-    return arguments, tuple(value.shape for _, value in scope.inputs)
+    ids = [value.id for _, value in scope.inputs]
+    same = tuple(ids.index(id) for id in ids)
+    return arguments, tuple(value.shape for _, value in scope.inputs), same
 
 
 def writing(make: Callable[[frozenset[str]], ResultT]) -> ResultT:

@@ -305,6 +305,8 @@ class Checker:
                     if 0 < sum(known.unsafe.values()) < HOPELESS and draw < draws - 1:
                         break
                     unsafe.update(known.unsafe)
+                    if self.one_by_one:
+                        give_back()
                     modes.end_to_end(self, known)
                     if not self.options.sources:
                         known.whole = None
