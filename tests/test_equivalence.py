@@ -161,6 +161,41 @@ layers:
 - concat: {from: [block1, block2]}
 - dense: {units: 1}
 """,
+    # A container gives one value.
+    "a block of one repeated layer with two outputs": """\
+cnnspec: 1
+name: net
+input: [6, 4, 5]
+define:
+  block:
+    outputs: {main: own_2, side: own_2}
+    layers: [{conv: {name: own_$(index + 1), filters: 3, kernel: 1, repeat: 2}}]
+layers:
+- block
+- {concat: {from: [block1, block1.side]}}
+""",
+    # Its rounded means are common to what the mean behind it is taken over, and are large as the
+    # transposed convolutions' biases are the same everywhere.
+    "a mean behind an instance norm": """\
+cnnspec: 1
+name: net
+input: {left: [3, 4, 9], right: [3, 4, 9]}
+layers:
+- conv_transpose: {from: left, filters: 3, kernel: 1, groups: 3, stride: 2, padding: 1, dilation: 2}
+- {tanh: {from: right}}
+- {adaptive_avg_pool: {size: [1, 3]}}
+- conv_transpose: {from: conv_transpose1, share: conv_transpose1, filters: 3, kernel: 1, groups: 3,
+    stride: 2, padding: 1, dilation: 2}
+- {separable_conv: {filters: 2, kernel: 1, pointwise_init: {constant: {value: 0.1}}}}
+- instance_norm
+- tanh
+- {flatten: {from: adaptive_avg_pool1}}
+- {dense: {units: 2}}
+- {global_avg_pool: {from: tanh2}}
+- flatten
+- {dense: {units: 2}}
+outputs: {out0: dense1, out1: dense2}
+""",
     # The mean of a norm on the network's input cancels, and nothing on the way moves it.
     "a norm on the input with momentum 1": """\
 cnnspec: 1

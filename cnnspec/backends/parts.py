@@ -46,11 +46,18 @@ def spread_named(child: Scope, scope: Scope) -> bool:
 
 
 def sole(scope: Scope) -> bool:
-    """Whether a block is nothing but one repeated layer, whose instances have names."""
+    """Whether a block is nothing but one repeated layer, whose instances have names.
+
+    It has one input and gives one value, that of the last instance, as a container does.
+    """
     if scope.kind != "block" or len(scope.children) != 1 or scope.absent:
         return False
     (child,) = scope.children
-    return isinstance(child, Scope) and child.kind == "instances"
+    if not isinstance(child, Scope) or child.kind != "instances":
+        return False
+    if len(scope.inputs) != 1 or len(scope.outputs) != 1:
+        return False
+    return scope.outputs[0][1].id == child.outputs[0][1].id
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnspec.check.pieces import bound_dtype, pieces, root_mean_square
-from cnnspec.graph import Graph
-from cnnspec.ops.base import Op
+from cnnspec.graph import Graph, Node
+from cnnspec.ops.base import Op, Shape
 
 if TYPE_CHECKING:
     from cnnspec.check.bounds import Bounds
@@ -66,13 +67,44 @@ class Spread:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """How elements that share a statistic are moved together.
+
+    Attributes:
+        bound: of each element.
+        factor: of it, what is typical.
+        view: of a sample.
+        axes: of (batch, *view), along which they share it.
+    """
+
+    bound: Array
+    factor: float
+    view: Shape
+    axes: tuple[int, ...]
+
+    def change(self, value: Array, rng: np.random.Generator, step: float) -> Array:
+        """For a step of this size."""
+        viewed = value.reshape(len(value), *self.view)
+        shape = [1 if axis in self.axes else size for axis, size in enumerate(viewed.shape)]
+        shift, stretch = rng.uniform(-step, step, (2, *shape)) * self.factor
+        signs = np.sign(viewed)
+        change: Array = stretch * signs
+        change += shift * np.abs(signs)
+        change *= _fitted(self.bound, value.shape).reshape(viewed.shape)
+        moved: Array = change.reshape(value.shape)
+        return moved
+
+
 class Noise:
     """Moves each value and cotangent on the way by what rounding may.
 
     That is in proportion to itself, and by the node's own error: a value that has cancelled keeps
     the error of its terms. Own bounds hold for the worst order of summation; the noise is what is
-    typical, a random walk of K roundings for a sum of K terms. Exact zeros stay, since every
-    framework computes them exactly, and so does the value of an op that only copies.
+    typical, a random walk of K roundings for a sum of K terms. Elements that share a mean or a
+    variance are also moved together, up or down and away from zero or towards it: behind them is
+    what averages out the roundings of elements, but not that of what they share. Exact zeros stay,
+    since every framework computes them exactly, and so does the value of an op that only copies.
 
     Args:
         graph: the network.
@@ -89,6 +121,7 @@ class Noise:
         self.step = step
         self.forward: dict[str, Scaled] = {}
         self.backward: dict[str, list[Scaled]] = {name: [] for name in graph.users()}
+        self.together: dict[tuple[str, bool], list[_Together]] = {}
         self.rng = np.random.default_rng(0)
         for node in graph.nodes:
             if node.id not in own.values:  # of a mode that does not run it
@@ -97,9 +130,11 @@ class Noise:
             if not node.op.exact:
                 worst = _worst_over_typical(node.op, lengths.output)
                 self.forward[node.id] = own.values[node.id], 1 / worst
+                self._share(node, own.values[node.id], 1 / worst, (node.id, False))
             worst = _worst_over_typical(node.op, lengths.input)
             for value, bound in zip(node.inputs, own.own[node.id], strict=True):
                 self.backward[value.id].append((bound, 1 / worst))
+                self._share(node, bound, 1 / worst, (value.id, True))
         if parameters:
             # Nothing behind it evens out a parameter's gradient: its worst order counts.
             self.backward.update({n: [(bound, 1.0)] for n, bound in own.parameters.items()})
@@ -114,10 +149,7 @@ class Noise:
         if name not in (self.backward if backward else self.forward):
             return value
         scale, factor = self._scale(name) if backward else self.forward[name]
-        if scale.shape != value.shape:
-            if scale.ndim:
-                scale = np.mean(scale, axis=0)  # a batch other than the one of the bounds
-            scale = np.broadcast_to(scale, value.shape)
+        scale = _fitted(scale, value.shape)
         moved = np.empty(value.shape, value.dtype)
         for before, extra, after in pieces(value, scale, moved):
             relative, random = self.rng.random((2, before.size), np.float32)
@@ -130,7 +162,15 @@ class Noise:
             change += relative * before
             change *= 2 * self.step
             np.add(before, change, out=after)
+        for each in self.together.get((name, backward), ()):
+            moved += each.change(value, self.rng, self.step)
         return moved
+
+    def _share(self, node: Node[Op], bound: Array, factor: float, key: tuple[str, bool]) -> None:
+        found = node.op.common(node.inputs[0].shape)
+        if found is not None:
+            view, axes = found
+            self.together.setdefault(key, []).append(_Together(bound, factor, view, axes))
 
     def _scale(self, name: str) -> Scaled:
         """What all readers of a value lose of its cotangent together."""
@@ -138,6 +178,14 @@ class Noise:
         if len(readers) == 1:
             return readers[0]
         return sum((bound * factor for bound, factor in readers), start=np.zeros(())), 1.0
+
+
+def _fitted(scale: Array, shape: tuple[int, ...]) -> Array:
+    if scale.shape == shape:
+        return scale
+    if scale.ndim:
+        scale = np.mean(scale, axis=0)  # a batch other than the one of the bounds
+    return np.broadcast_to(scale, shape)
 
 
 def _worst_over_typical(op: Op, length: int) -> float:

@@ -47,6 +47,10 @@ class Softmax(Activation):
 
     rounding: ClassVar[float] = 16.0
 
+    def common(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+        """The sum over the channels of a position."""
+        return shape, (1,)
+
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """The channels, which it sums over both ways."""
         return Lengths(output[0], output[0])
@@ -57,6 +61,10 @@ class LogSoftmax(Activation):
     """x_c - log(sum over channels of e^x)."""
 
     rounding: ClassVar[float] = 16.0
+
+    def common(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+        """The sum over the channels of a position."""
+        return shape, (1,)
 
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """The channels, which it sums over both ways."""

@@ -156,6 +156,17 @@ class Op(BaseModel):
         """Reduction lengths, for ops whose bound is "linear"."""
         return Lengths(1, 1)
 
+    def common(self, shape: Shape) -> tuple[Shape, tuple[int, ...]] | None:
+        """What elements have in common that one rounding moves: a mean, a variance, a sum.
+
+        Args:
+            shape: of the input.
+
+        Returns:
+            A view of a sample, and the axes of (batch, *view) along which elements share it.
+        """
+        return None
+
     def fields(self) -> dict[str, object]:
         """Every field with its value, defaults filled in, in the order of definition."""
         return {name: getattr(self, name) for name in type(self).model_fields}

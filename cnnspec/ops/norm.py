@@ -69,6 +69,10 @@ class BatchNorm(Norm):
         """What differs between channels only is part of their means."""
         return varies <= {"C"}
 
+    def common(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+        """Mean and variance of a channel."""
+        return shape, (0, *range(2, len(shape) + 1))
+
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """Batch times positions, which the statistics and the gradients are sums over."""
         positions = batch * math.prod(spatial(output))
@@ -90,6 +94,11 @@ class SampleNorm(Norm):
     def sets(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
         """A view of a sample, and the axes of the view over which a mean is taken."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it normalises")
+
+    def common(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+        """Mean and variance of a set."""
+        view, axes = self.sets(shape)
+        return view, tuple(axis + 1 for axis in axes)
 
     def size(self, shape: Shape) -> int:
         """The number of elements that one mean is taken over."""

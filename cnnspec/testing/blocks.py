@@ -15,6 +15,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from cnnspec.build import build
+from cnnspec.diagnostics import SpecError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Shape, registered
@@ -63,7 +64,13 @@ def block_specs(draw: Draw, *, layers: int = 4) -> Spec:
     for _ in range(draw(st.integers(0, layers))):
         root.step()
     spec = root.finish_network(define)
-    found = build(read_spec(parse(text_of(spec), "random"))).graph
+    try:
+        found = build(read_spec(parse(text_of(spec), "random"))).graph
+    except SpecError as fault:
+        # Instances of instances multiply, beyond even what a network may have.
+        if all(each.code in ("too-large", "too-many-layers") for each in fault.diagnostics):
+            reject()
+        raise
     if _size(found) > MOST_ELEMENTS or len(found.nodes) > MOST_NODES:
         reject()
     return spec
