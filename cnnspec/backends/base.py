@@ -224,6 +224,9 @@ class Session(Protocol):
         Without `copy` they may be the model's own memory, and hold until it changes.
         """
 
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn by the text with this seed; nothing is set."""
+
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics; DataError where names or shapes do not fit."""
 

@@ -52,6 +52,8 @@ class Options:
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
         save: keep weights, inputs and outputs of the reference in the report.
+        initializers: compare what the files draw for initial weights with what the spec says.
+        probe: feed layers that decide with ties and kinks.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
     """
@@ -66,6 +68,8 @@ class Options:
     reduce: bool = False
     graph: bool = False
     save: bool = False
+    initializers: bool = True
+    probe: bool = True
     in_process: bool = False
     timeout: float = 600.0
 

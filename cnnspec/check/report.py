@@ -23,7 +23,6 @@ OUTCOMES: dict[Status, str] = {
 }
 """What is said of several specs that do not agree."""
 QUANTITIES = ("forward", "input_gradient", "parameter_gradient", "running_statistics", "step")
-MODES = ("isolated", "end_to_end")
 
 
 def to_json(report: Report) -> str:
@@ -208,8 +207,14 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
     """The first difference as a diagnostic at the layer's place in the spec."""
     c = found.comparison
     where = f"`{c.name}`" if c.name != found.node else f"`{found.node}`"
-    mode = "with the reference's inputs" if c.mode == "isolated" else "end to end"
+    mode = {
+        "isolated": "with the reference's inputs",
+        "probe": "on ties and kinks",
+        "end_to_end": "end to end",
+        "initial": "",
+    }[c.mode]
     what = {
+        "initializer": f"the initial values of {where}",
         "forward": f"the output of {where}",
         "input_gradient": f"the gradient of `{found.node}` with respect to its input",
         "parameter_gradient": f"the gradient of {where}",
@@ -217,7 +222,7 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
         "step": f"{where} after update {c.update}",
     }[c.quantity]
     notes = []
-    if c.worst is not None:
+    if c.worst is not None and c.mode != "initial":
         index = ", ".join(str(i) for i in c.worst.index)
         notes.append(
             f"worst element [{index}]: {c.worst.a!r} and {c.worst.b!r}, "
@@ -225,10 +230,11 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
         )
     if c.reason:
         notes.append(c.reason)
-    notes.append(
-        f"{c.dtype}, {mode}, in {'training' if c.training else 'inference'} mode; "
-        f"largest error {c.max_error:.3e}"
-    )
+    if c.mode != "initial":
+        notes.append(
+            f"{c.dtype}, {mode}, in {'training' if c.training else 'inference'} mode; "
+            f"largest error {c.max_error:.3e}"
+        )
     message = f"{c.backends[0]} and {c.backends[1]} differ in {what}"
     return Diagnostic(
         "backends-differ", message, None if span is None else Label(span), notes=tuple(notes)

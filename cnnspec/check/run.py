@@ -12,7 +12,19 @@ import numpy.typing as npt
 
 from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
-from cnnspec.check import bounds, effort, margin, modes, rate, samples, single, stepping, verdict
+from cnnspec.check import (
+    bounds,
+    effort,
+    initial,
+    margin,
+    modes,
+    probe,
+    rate,
+    samples,
+    single,
+    stepping,
+    verdict,
+)
 from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
@@ -29,6 +41,8 @@ from cnnspec.training import DEFAULT_RATE, default_training
 Array = npt.NDArray[Any]
 
 INFERENCE, TRAINING = modes.INFERENCE, modes.TRAINING
+ALONE = ("isolated", "probe")
+"""Modes in which each layer is given its inputs."""
 HOPELESS = 30
 """Decisions that rounding could flip from which on other inputs will not have none of them."""
 ONE_BY_ONE = 1 << 30
@@ -105,6 +119,7 @@ class Checker:
         self.known: dict[bool, modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
+        self._own_draws: dict[str, dict[str, initial.Moments]] = {}
         self._store = Store()
         self._judged: set[tuple[str, bool]] = set()  # nodes on their own, and in which mode
 
@@ -129,7 +144,8 @@ class Checker:
             self.tell(
                 {name: ("assign", (dict(self.weights),), {}) for name in self.names("float64")}
             )
-        if any(c.dtype == "float64" for c in wrong) and all(c.mode != "isolated" for c in wrong):
+        whole = [c for c in wrong if c.mode != "initial"]
+        if any(c.dtype == "float64" for c in whole) and not any(c.mode in ALONE for c in whole):
             self._compare_rest(sample)
         verdict.judge(self)
 
@@ -175,6 +191,12 @@ class Checker:
                 session, future = Remote.open(self.engines[name], emitted[name], dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
                 opening[f"{name} {dtype}"] = future
+        drawn = initial.options(self.graph, self.seed) if self.options.initializers else None
+        drawing = {
+            name: by_dtype[self.options.dtypes[0]].draw(**drawn)
+            for name, by_dtype in self.sessions.items()
+            if drawn is not None and name not in self.options.sources
+        }
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
             weights = dict(self.weights)
@@ -184,7 +206,9 @@ class Checker:
                 weights = self.plain.weights(copy=False)
             for name, by_dtype in self.sessions.items():
                 assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
-        self._opening = [opening, assigning]
+        self._opening = [opening, drawing, assigning]
+        if drawn is not None and self.reference_stands_in:
+            self._own_draws = {REFERENCE: initial.moments(self.reference, **drawn)}
 
     def _open_reference(self, style: Style) -> None:
         from cnnspec.backends.numpy.session import NumpySession
@@ -218,9 +242,10 @@ class Checker:
     def _join(self) -> None:
         """Wait for the sessions, once."""
         if self._opening:
-            opening, assigning = self._opening
+            opening, drawing, assigning = self._opening
             self._opening = []
             self._ask(opening)
+            initial.judge(self, self._own_draws | self.collect(drawing))
             self._ask({k: f for k, f in assigning.items() if k.split()[0] not in self.failed})
             silence(self)
 
@@ -314,9 +339,7 @@ class Checker:
                 break
             # What was compared of this draw with decisions that none of the next will have.
             self.report.comparisons = [
-                c
-                for c in self.report.comparisons
-                if c.mode == "isolated" or c.backends[0] == "spec"
+                c for c in self.report.comparisons if c.mode in ALONE or c.backends[0] == "spec"
             ]
         flipping = [node.id for node in self.graph.nodes if node.id in unsafe]
         if flipping:
@@ -364,6 +387,9 @@ class Checker:
         self._judged |= {(node.id, known.training) for node in known.alone}
         if "float64" in self.options.dtypes:
             modes.isolated(self, known)
+            known.answer.own = {}
+            if self.options.probe:
+                probe.probe(self, known)
         known.answer.own = {}
         if "float32" in self.options.dtypes and self.plain is not None:
             single.single_precision(self, known)

@@ -83,7 +83,7 @@ class Sessions:
         self._held: dict[str, Mapping[Hashable, Any]] = {}
 
     def handle(self, command: str, arguments: dict[str, Any]) -> Any:
-        """`open` a session, `call` a method of one, `take` parts of a held answer, or `close`.
+        """`open` a session, `call` one, `draw` from it, `take` of a held answer, or `close`.
 
         A call with `hold` keeps its answer under that name; each part can be taken once.
         """
@@ -108,6 +108,10 @@ class Sessions:
             pick = held.pop if isinstance(held, dict) else held.__getitem__
             return [pick(part) for part in arguments["parts"]]
         session = self._open[arguments["key"]]
+        if command == "draw":
+            from cnnspec.check.initial import moments
+
+            return moments(session, **arguments["options"])
         hold = arguments["hold"]
         self._held.pop(hold, None)  # its memory may be needed
         found = getattr(session, arguments["method"])(*arguments["args"], **arguments["kwargs"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -167,6 +168,18 @@ class KerasSession:
         """Every parameter and running statistic; each is made when it is asked for if not now."""
         live = _Live(self.emitted, self.model)
         return dict(live) if copy else live
+
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn from this seed."""
+        # An initializer without a seed asks Python's generator for one.
+        kept = random.getstate()
+        random.seed(seed)
+        try:
+            with self._precision():
+                model, _ = self._made(self._entry()(), self.module)
+        finally:
+            random.setstate(kept)
+        return _Live(self.emitted, model)
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""

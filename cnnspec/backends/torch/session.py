@@ -113,9 +113,18 @@ class TorchSession:
 
     def weights(self, *, copy: bool = True) -> dict[str, Array]:
         """Every parameter and running statistic; the model's own memory if they are not copied."""
-        state = self.model.state_dict()
-        found = {n: state[s.path].detach().cpu().numpy() for n, s in self.emitted.slots.items()}
+        found = self._state(self.model)
         return {name: value.copy() for name, value in found.items()} if copy else found
+
+    def _state(self, model: torch.nn.Module) -> dict[str, Array]:
+        state = model.state_dict()
+        return {n: state[s.path].detach().cpu().numpy() for n, s in self.emitted.slots.items()}
+
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn from this seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self._state(self._make(self.module))
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
