@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from cnnspec.api import read
 from cnnspec.backends import Emitted, Style, get
 from cnnspec.check import check
 from cnnspec.graph import Graph
+from tests.test_check import relocate
 
 SPEC = """\
 cnnspec: 1
@@ -23,7 +22,8 @@ layers:
   - prelu
   - max_pool: {name: again, kernel: 2}
   - leaky_relu: {name: left, slope: 0.2}
-  - elu: {name: right, from: again, alpha: 0.5}
+  - conv: {from: again, filters: 4, kernel: 1}
+  - elu: {name: right, alpha: 0.5}
   - maximum: {from: [left, right]}
   - flatten
   - dense: {units: 2}
@@ -44,13 +44,28 @@ def test_every_layer_that_decides_is_probed() -> None:
 @pytest.mark.parametrize(
     ("backend", "old", "new", "node"),
     [
-        ("numpy", "np.where(x > 0, g, slope * g)", "np.where(x >= 0, g, slope * g)", "left"),
-        ("numpy", "return y, lambda g: np.where(y > 0, g, 0)", "x = x.copy(); return y, lambda g: np.where(x >= 0, g, 0)", "relu1"),
+        ("numpy", "g: np.where(x > 0, g, slope * g)", "g: np.where(x >= 0, g, slope * g)", "left"),
+        (
+            "numpy",
+            "return y, lambda g: np.where(y > 0, g, 0)",
+            "return y, lambda g: np.where(x >= 0, g, 0)",
+            "relu1",
+        ),
         ("torch", "F.relu(", "torch.clamp(min=0, input=", "relu1"),
-        ("torch", "torch.maximum(left, right)", "torch.where(left >= right, left, right)", "maximum1"),
-        ("keras", "layers.ReLU(name=\"relu1\")(x)", "keras.ops.maximum(x, 0)", "relu1"),
+        (
+            "torch",
+            "torch.where(other > x, other, x)",
+            "torch.where(other >= x, other, x)",
+            "maximum1",
+        ),
+        (
+            "keras",
+            'layers.ReLU(name="relu1")(x)',
+            'layers.Lambda(lambda x: ops.maximum(x, 0), name="relu1")(x)',
+            "relu1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_only_shows_at_a_tie_or_a_kink_is_found(
     monkeypatch: pytest.MonkeyPatch, backend: str, old: str, new: str, node: str
 ) -> None:
@@ -59,7 +74,7 @@ def test_what_only_shows_at_a_tie_or_a_kink_is_found(
     def altered(graph: Graph, style: Style = Style()) -> Emitted:
         emitted = emit(graph, style)
         assert old in emitted.text, emitted.text
-        return dataclasses.replace(emitted, text=emitted.text.replace(old, new))
+        return relocate(emitted, emitted.text.replace(old, new))
 
     monkeypatch.setattr(get(backend), "emit", altered)
     pair = ("numpy", "torch") if backend == "numpy" else ("numpy", backend)

@@ -76,11 +76,12 @@ class Moments:
             rows = rows if rows.shape[0] <= rows.shape[1] else rows.T
             product = rows @ rows.T
             product[np.diag_indices(len(product))] -= init.gain**2
-            self.skewed = max(self.skewed, magnitude(product))
+            found = magnitude(product)
+            self.skewed = found if not found <= self.skewed else self.skewed
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Statistic:
     """What a statistic is, and between what it has to be."""
 
     name: str
@@ -128,27 +129,27 @@ def moments(
     return found
 
 
-def tests(param: Param, found: Moments) -> Iterator[Test]:
+def statistics(param: Param, found: Moments) -> Iterator[Statistic]:
     """What holds of numbers that a parameter's initializer has drawn."""
     init, n = param.init, found.count
     if _constant(init):
         slack = SINGLE * abs(_center(init))
-        yield Test("largest distance from the constant", found.largest, 0.0, slack)
+        yield Statistic("largest distance from the constant", found.largest, 0.0, slack)
         return
     if isinstance(init, kinds.Orthogonal):
         rows = min(param.shape[0], param.size // param.shape[0])
         slack = 32 * SINGLE * init.gain**2 * math.sqrt(rows)
-        yield Test("largest element of W W^T - gain^2 I", found.skewed, 0.0, slack)
+        yield Statistic("largest element of W W^T - gain^2 I", found.skewed, 0.0, slack)
         return
     law = _law(param)
     low, high = law.extremes(n)
-    yield Test("largest distance from the mean", found.largest, low, high * (1 + SINGLE))
+    yield Statistic("largest distance from the mean", found.largest, low, high * (1 + SINGLE))
     slack = law.std * math.sqrt(2 * math.log(2 / CHANCE) / n)  # Chernoff's, as all are sub-Gaussian
     mean = found.total / n
-    yield Test("distance from the mean, on average", mean, -slack, slack)
+    yield Statistic("distance from the mean, on average", mean, -slack, slack)
     low, high = law.squares(n)
     scale = law.std**2
-    yield Test("variance", found.squares / n, low * scale, high * scale)
+    yield Statistic("variance", found.squares / n, low * scale, high * scale)
 
 
 def judge(checker: Checker, found: Mapping[str, Mapping[str, Moments]]) -> None:
@@ -156,7 +157,7 @@ def judge(checker: Checker, found: Mapping[str, Mapping[str, Moments]]) -> None:
     owners = checker.graph.owners()
     for backend, by_name in found.items():
         for name, param in checker.graph.params().items():
-            tried = list(tests(param, by_name[name]))
+            tried = list(statistics(param, by_name[name]))
             compared = compare(
                 np.array([test.nearest for test in tried]),
                 np.array([test.found for test in tried]),

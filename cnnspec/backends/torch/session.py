@@ -128,7 +128,7 @@ class TorchSession:
         """Initial weights of another model, drawn from this seed."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return self._state(self._make(self.module))
+            return self._state(self._make(self.module, drawn=True))
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
