@@ -136,7 +136,8 @@ def test_a_wrong_element_is_noticed(sample: list[Entry]) -> None:
         assert entry.network is not None
         for name, value in entry.network.expected.items():
             wrong = value.copy()
-            wrong.flat[-1] += 2e-3 * max(1.0, np.abs(wrong).max())
+            step = 1 if value.dtype.kind in "iu" else 2e-3 * max(1.0, np.abs(value).max())
+            wrong.flat[-1] += value.dtype.type(step)
             moved = replace(entry.network, expected=entry.network.expected | {name: wrong})
             refused = [c.name for c in judge.judge(moved, "numpy", limits(entry)) if not c.agree]
             assert refused == [name], entry.case.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 
@@ -11,6 +12,8 @@ from tests.conformance.page import PAGE, page
 
 def main() -> int:
     """Write the page if every case does what it says, else tell which do not."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # read by keras, which is imported late
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     found = entries()
     wrong = unexpected([entry for entry in found if entry.network is not None])
     for line in wrong:

@@ -13,7 +13,7 @@ import cnnspec
 from cnnspec.backends import At, Emitted, Session, get
 from cnnspec.backends.base import Dtype
 from cnnspec.check import bounds
-from cnnspec.check.compare import Comparison, compare, severity
+from cnnspec.check.compare import Comparison, compare
 from cnnspec.check.samples import Sample
 from cnnspec.graph import Graph
 from tests.conformance.case import Array
@@ -159,8 +159,3 @@ def _summed(network: Network, limits: Bounds) -> Any:
         return bound
     total = bound.sum() + 2 * size.size * size.sum()
     return total / size.size if network.loss.reduction == "mean" else total
-
-
-def worst(comparisons: list[Comparison]) -> float:
-    """The largest error over its bound."""
-    return max(severity(comparison) for comparison in comparisons)
