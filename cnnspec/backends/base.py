@@ -323,8 +323,11 @@ class Backend(Protocol):
         dtype: Dtype = "float64",
         device: str = "cpu",
         eager: bool = True,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text; SetupError where the framework is missing.
+
+        With `drawn=False` its weights mean nothing until `assign`, which takes less time.
 
         With `eager=False` the framework may compile the step before it runs it, which takes a
         while and pays off over many steps.

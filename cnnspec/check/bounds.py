@@ -293,15 +293,30 @@ def end_to_end(
     at: At,
     seed: int,
     replicates: int,
+    backward: bool = True,
 ) -> Bounds:
-    """Bounds of the whole network, by perturbing everything on the way."""
+    """Bounds of the whole network, by perturbing everything on the way.
+
+    Args:
+        graph: the network.
+        reference: a NumPy session with the weights.
+        sample: inputs and cotangents.
+        answer: the reference's.
+        own: bounds of each node on its own.
+        training: the mode.
+        at: for random layers.
+        seed: of the perturbations.
+        replicates: their number.
+        backward: whether of gradients too.
+    """
     step = END_TO_END_STEP
+    gradients = own.parameters if backward else ()
     spreads = {
         kind: Spread({n: v for n, v in getattr(answer, kind).items() if n in wanted}, step)
         for kind, wanted in (
             ("values", answer.values),
-            ("inputs", answer.inputs),
-            ("parameters", own.parameters),
+            ("inputs", answer.inputs if backward else ()),
+            ("parameters", gradients),
             ("statistics", own.statistics),
         )
     }
@@ -317,7 +332,7 @@ def end_to_end(
         # way is moved.
         other = reference.trace(
             sample.inputs,
-            cotangents=sample.cotangents,
+            cotangents=sample.cotangents if backward else None,
             noise=noise.seeded(seeds(seed, "end to end", replicate)),
             observe=see,
             training=training,

@@ -33,6 +33,8 @@ HOPELESS = 30
 """Decisions that rounding could flip from which on other inputs will not have none of them."""
 ONE_BY_ONE = 1 << 30
 """Bytes of activations, or of weights, from which on engines take turns."""
+HEAVY = ("gradients", "step")
+"""What they take turns at: there all gradients are at hand at once."""
 
 
 def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]) -> SpecReport:
@@ -168,7 +170,7 @@ class Checker:
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
-            extra: dict[str, Any] = {"eager": not self.options.graph}
+            extra: dict[str, Any] = {"eager": not self.options.graph, "drawn": source is not None}
             if source is not None:
                 extra["source"] = source
             for dtype in self.options.dtypes:
@@ -269,7 +271,8 @@ class Checker:
     ) -> dict[str, Any]:
         """Call a method of several engines' sessions, at once if memory lets them."""
         found: dict[str, Any] = {}
-        for names in ([name] for name in calls) if self.one_by_one else (list(calls),):
+        heavy = self.one_by_one and any(method in HEAVY for method, _, _ in calls.values())
+        for names in ([name] for name in calls) if heavy else (list(calls),):
             futures = {}
             for name in names:
                 method, args, kwargs = calls[name]
@@ -403,6 +406,7 @@ class Checker:
             at=At(),
             seed=self.seed,
             replicates=whole,
+            backward=modes.pulls(self, known.training),
         )
         spread, known.whole.spread = known.whole.spread, {}
         values = {**inputs, **answer.values}

@@ -29,11 +29,14 @@ class KerasBackend:
         device: str = "cpu",
         eager: bool = True,
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text, or over a file in its place."""
         from cnnspec.backends.keras.session import KerasSession
 
-        return KerasSession(emitted, dtype=dtype, device=device, eager=eager, source=source)
+        return KerasSession(
+            emitted, dtype=dtype, device=device, eager=eager, source=source, drawn=drawn
+        )
 
 
 BACKEND = KerasBackend()

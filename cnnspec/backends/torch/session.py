@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 try:
     import torch
+    from torch.overrides import TorchFunctionMode
 except ImportError as fault:
     raise SetupError(
         Diagnostic(
@@ -56,6 +58,7 @@ class TorchSession:
         dtype: Dtype = "float64",
         device: str = "cpu",
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> None:
         self.emitted = emitted
         self.source = source
@@ -68,16 +71,17 @@ class TorchSession:
         else:
             self.program = own_program(source[0], f"{emitted.entry} torch")
             self.module = run_own(self.program, source[0])
-        self.model: torch.nn.Module = self._make(self.module)
+        self.model: torch.nn.Module = self._make(self.module, drawn=drawn)
         self._optimizer: Any = None
         self._tapped: _Tapped | None = None
 
-    def _make(self, module: Any) -> torch.nn.Module:
+    def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
         previous = torch.get_default_dtype()
         try:
             # NAdam and its like keep state in the default dtype; the model is made in it as well.
             torch.set_default_dtype(self.dtype)
-            model = self._entry(module)()
+            with nullcontext() if drawn else _Undrawn():
+                model = self._entry(module)()
         finally:
             torch.set_default_dtype(previous)
         made: torch.nn.Module = model.to(self.device, self.dtype)
@@ -395,6 +399,18 @@ class TorchSession:
         self.program.close()
         if self._tapped is not None:
             self._tapped.program.close()
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves parameters as they are allocated, for a model whose weights will be another one's."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 class _Tapped:
