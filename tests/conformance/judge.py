@@ -59,7 +59,7 @@ def judge(network: Network, backend: str, limits: Bounds | None = None) -> list[
     limits = limits or derive(network, graph)
     dtype = dtype_of(network)
     emitted = cnnspec.emit(graph, backend, reproducible=True)
-    session = get(backend).open(emitted, dtype=dtype)
+    session = get(backend).open(emitted, dtype=dtype, drawn=False)
     try:
         session.assign(network.weights)
         return list(_compare(network, emitted, session, limits, dtype))
@@ -121,7 +121,7 @@ def derive(network: Network, graph: Graph) -> Bounds:
     if network.exact:
         return Bounds(dict.fromkeys(network.expected, 0.0), dict.fromkeys(network.statistics, 0.0))
     emitted = cnnspec.emit(graph, "numpy", reproducible=True)
-    reference = get("numpy").open(emitted, dtype="float64")
+    reference = get("numpy").open(emitted, dtype="float64", drawn=False)
     reference.assign(network.weights)
     weights = reference.weights()
     inputs = {name: value.astype(np.float64) for name, value in network.inputs.items()}
@@ -132,7 +132,7 @@ def derive(network: Network, graph: Graph) -> Bounds:
     common |= {"seed": 0, "replicates": REPLICATES}
     own = bounds.isolated(graph.nodes, reference, weights, inputs, answer, **common)
     sample = Sample(inputs, cotangents)
-    whole = bounds.end_to_end(graph, reference, sample, answer, own, **common)
+    whole = bounds.end_to_end(graph, reference, sample, answer, own, backward=False, **common)
     reference.close()
     outputs = {out.name: whole.values[out.value.id] for out in graph.outputs}
     return Bounds(
