@@ -6,11 +6,11 @@ READY := $(VENV)/.ready
 # torch, TensorFlow and NumPy are each told to use all cores; several at once would fight.
 JOBS ?= 2
 
-.PHONY: help demo test nightly lint types bench bless docs clean
+.PHONY: help demo test nightly conformance lint types bench bless docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ test: $(READY) ## every test that fits into a pull request
 nightly: $(READY) ## the long ones as well, with many more random networks
 	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "nightly or not nightly" \
 		--hypothesis-profile nightly --timeout 7200
+
+conformance: $(READY) ## run the node tests of ONNX in all back ends, and write docs/conformance.md
+	$(BIN)/python -m tests.conformance
 
 lint: $(READY) ## style
 	$(BIN)/ruff check
