@@ -25,8 +25,8 @@ from cnnspec.passes.reduce import reduce
 
 Checked = tuple[SpecReport, Span | None]
 
-MOST_BYTES = 15 << 30
-"""Memory that networks checked at the same time may need together."""
+MOST_BYTES = 27 << 29
+"""Memory that networks checked at the same time may need together: 13.5 GiB."""
 FRESH_BYTES = 4 << 30
 """Of a network that needs more, engines keep too much: the next one gets others."""
 FRAMEWORK_BYTES = 5 << 28
