@@ -125,12 +125,15 @@ def test_no_read_right(run: Shell, command: str, monkeypatch: pytest.MonkeyPatch
         ["compile", "net.yaml"],
         ["compile", "net.yaml", "-b", "torch", "--check"],
         ["compile", "net.yaml", "-b", "torch", "--weights", "w"],
-        ["compile", "net.yaml", "-b", "torch", "-o", "a", "--check", "--weights", "w"],
         ["compile", "net.yaml", "-b", "mxnet"],
         ["init-weights", "net.yaml"],
         ["init-weights", "net.yaml", "-o", "w", "--seed", "-1"],
         ["init-weights", "net.yaml", "-o", "w", "--seed", "x"],
         ["check", "net.yaml", "--backends", ","],
+        ["check", "net.yaml", "--format", "xml"],
+        ["check", "net.yaml", "-o", "a"],
+        ["check", "net.yaml", "--format", "json", "--format", "junit"],
+        ["check", "net.yaml", "--format", "json", "-o", "a", "--format", "junit", "-o", "./a"],
         ["check", "net.yaml", "--steps", "-1"],
         ["check", "net.yaml", "--dtype", "float16"],
         ["check", "net.yaml", "--source", "torch"],
@@ -411,13 +414,19 @@ def test_compile_check(run: Shell) -> None:
     edited = Path("net.py").read_text().replace("nn.Conv2d(1, 2, 3)", "nn.Conv2d(1, 2, 5)")
     Path("net.py").write_text(edited)
     result = run(*check)
-    assert (result.status, result.out) == (1, "")
+    assert result.status == 1
     code = "file-differs"
     assert f"error[{code}]" in result.err
     assert "nn.Conv2d(1, 2, 5)" in result.err
+    lines = result.out.splitlines()
+    assert lines[:2] == ["--- net.py", "+++ net.py (compiled)"]
+    assert "-        self.conv1 = nn.Conv2d(1, 2, 5)" in lines
+    assert "+        self.conv1 = nn.Conv2d(1, 2, 3)" in lines
     assert Path("net.py").read_text() == edited
     Path("net.py").write_bytes(b"\xff\xfe\x00")
-    assert run(*check).status == 1
+    result = run(*check)
+    assert (result.status, result.out) == (1, "")
+    assert "byte 0 is the first that differs" in result.err
     assert run("compile", "net.yaml", "-b", "torch", "-o", ".", "--check").status == 2
 
 

@@ -1,0 +1,13 @@
+"""What `check` compares, by name; a module of its own, as its readers may import no NumPy."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+__all__ = ["MODES", "QUANTITIES", "Mode", "Quantity"]
+
+Quantity = Literal["forward", "input_gradient", "parameter_gradient", "running_statistics", "step"]
+Mode = Literal["isolated", "end_to_end"]
+
+QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
