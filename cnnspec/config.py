@@ -18,7 +18,7 @@ from typing import Any
 
 from cnnspec.diagnostics import Diagnostic, Label, SetupError, Source, Span, did_you_mean
 
-__all__ = ["Config", "cache_directory", "find_config", "read_config"]
+__all__ = ["CACHE", "Config", "cache_directory", "find_config", "in_ci", "read_config"]
 
 FILE = "pyproject.toml"
 SECTION = "tool.cnnspec"
@@ -153,11 +153,16 @@ def _place(source: Source, name: str) -> Label | None:
     return None
 
 
+def in_ci() -> bool:
+    """Whether this is a run of continuous integration, which sets the variable CI."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
 def cache_directory(wanted: bool | None, directory: str | None = None) -> str | None:
     """Where results of checks are kept, or None if they are not.
 
-    What a command line says is done. Without that the project's `cache` is, but not in CI (where
-    the variable CI is set): there a check is wanted to be one.
+    What a command line says is done. Without that the project's `cache` is, but not in CI:
+    there a check is wanted to be one.
 
     Args:
         wanted: `--cache` or `--no-cache`, if one of them is given.
@@ -167,7 +172,7 @@ def cache_directory(wanted: bool | None, directory: str | None = None) -> str | 
         SetupError: the project's settings are wrong.
     """
     if wanted is None and directory is None:
-        wanted = os.environ.get("CI", "").lower() in ("", "0", "false") and find_config().cache
+        wanted = not in_ci() and find_config().cache
     elif wanted is None:
         wanted = True
     return (directory or CACHE) if wanted else None

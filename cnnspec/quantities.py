@@ -1,10 +1,13 @@
-"""What `check` compares, by name; a module of its own, as its readers may import no NumPy."""
+"""What `check` compares, by name; a module of its own, as its readers import no NumPy."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-__all__ = ["MODES", "QUANTITIES", "Mode", "Quantity"]
+__all__ = ["DEFAULT_BACKENDS", "MODES", "QUANTITIES", "REFERENCE", "Mode", "Quantity"]
+
+DEFAULT_BACKENDS = ("numpy", "torch", "keras")
+REFERENCE = "numpy"
 
 Quantity = Literal["forward", "input_gradient", "parameter_gradient", "running_statistics", "step"]
 Mode = Literal["isolated", "end_to_end"]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cnnspec.check.compare import Comparison
 from cnnspec.diagnostics import Diagnostic, Span
 from cnnspec.ops.base import Shape
+from cnnspec.quantities import DEFAULT_BACKENDS
 
 Status = Literal[
     "agree", "disagree", "engine_failed", "invalid_data", "invalid_spec", "environment"
@@ -32,9 +33,6 @@ EXIT_STATUS = {
     "invalid_spec": 1,
     "environment": 2,
 }
-
-DEFAULT_BACKENDS = ("numpy", "torch", "keras")
-REFERENCE = "numpy"
 
 
 @dataclass(frozen=True, slots=True)
