@@ -80,8 +80,6 @@ def read_config(file: str) -> Config | None:
     if not os.path.isfile(file):
         return None
     data = read_bytes(file)
-    if b"cnnspec" not in data:  # most projects, and no parsing for them
-        return None
     import tomllib
 
     source = Source(file, data.decode("utf-8", "replace"))

@@ -16,7 +16,7 @@ from cnnspec.check.files import Request, check_file
 from cnnspec.check.formats import format_report
 from cnnspec.check.jobs import in_jobs
 from cnnspec.check.options import EXIT_STATUS, Options, Report, SpecReport
-from cnnspec.check.report import tally, to_line, to_text
+from cnnspec.check.report import library_line, tally, to_line, to_text
 from cnnspec.check.run import needs_process
 from cnnspec.diagnostics import Diagnostic, SetupError, UserError
 from cnnspec.render import render
@@ -69,6 +69,7 @@ def command(
     )
     for _, path in outputs:
         _require_writable(path, specs, force=force)
+    printed_only = form == "text" and not outputs
     whole = Report()
     request = Request(options, inputs, parameters or {})
     started = time.monotonic()
@@ -78,7 +79,7 @@ def command(
         remembered = None if cache is None else Cache(cache)
         for index, report in _checked(paths, request, 1 if in_process else jobs, remembered):
             found[index] = report
-            if report.status == "environment" and form == "text" and len(paths) == 1:
+            if report.status == "environment" and printed_only and len(paths) == 1:
                 raise SetupError(report.diagnostics)  # there is no report to be part of
             if save is not None and report.saved:
                 write_results(Path(save), report.saved, force=force)
@@ -94,7 +95,7 @@ def command(
             say(render(remembered.warnings))
         whole.specs = [found[index] for index in range(len(paths))]
     except UserError as fault:
-        if form == "text" and not outputs:
+        if printed_only:
             raise
         whole.diagnostics = list(fault.diagnostics)
         if form == "text":
@@ -103,10 +104,12 @@ def command(
         out(format_report(whole, form))
     elif len(whole.specs) > 1 or (whole.libraries and whole.specs):
         for library in whole.libraries:
-            out(f"{library}: a library of blocks, which is not checked")
+            out(library_line(library))
         out(f"{tally(whole)}, in {time.monotonic() - started:.0f} s")
     for kind, path in outputs:
-        files.write_text(path, format_report(whole, kind) + "\n", force=force)
+        text = format_report(whole, kind) + "\n"
+        # Names of files may have bytes that are no text.
+        files.write_bytes(path, text.encode("utf-8", "backslashreplace"), force=force)
         say(f"wrote {path}")
     return EXIT_STATUS[whole.status]
 

@@ -9,7 +9,7 @@ from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.options import Difference, Report, SpecReport, Status
 from cnnspec.diagnostics import Diagnostic, Label
 from cnnspec.ops.base import show
-from cnnspec.render import render
+from cnnspec.render import clean, render
 
 OUTCOMES: dict[Status, str] = {
     "disagree": "disagree",
@@ -24,9 +24,7 @@ OUTCOMES: dict[Status, str] = {
 def to_text(report: Report, *, color: bool = False) -> str:
     """A table for each spec, and what is wrong in full."""
     parts = [_text(spec, color=color) for spec in report.specs]
-    parts += [
-        f"{library}: a library of blocks, which is not checked" for library in report.libraries
-    ]
+    parts += [library_line(library) for library in report.libraries]
     if report.diagnostics:
         parts.append(render(report.diagnostics, "full", color=color))
     if len(report.specs) > 1:
@@ -50,21 +48,26 @@ def tally(report: Report) -> str:
     return found
 
 
+def library_line(path: str) -> str:
+    """What is said of a library of blocks in a directory."""
+    return f"{clean(path)}: a library of blocks, which is not checked"
+
+
 def to_line(report: SpecReport) -> str:
     """The outcome of one spec of many, in one line, and what a reader has to know."""
     sizes = ", ".join(show(shape) for shape in report.inputs.values())
     at = f" at {sizes}" if report.reduced else ""
     warnings = sum(d.severity == "warning" for d in report.diagnostics)
     more = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-    return f"{report.spec}{at}: {verdict(report)}{more}"
+    return f"{clean(report.spec)}{at}: {verdict(report)}{more}"
 
 
 def _text(report: SpecReport, *, color: bool) -> str:
-    lines = [f"{report.spec}: {verdict(report)}"]
+    lines = [f"{clean(report.spec)}: {verdict(report)}"]
     table = list(_table(report.comparisons))
     if table:
         lines += ["", *table]
-    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"note: {clean(note)}" for note in report.notes]
     found = diagnostics_of(report)
     if found:
         lines += ["", render(found, "full", color=color)]

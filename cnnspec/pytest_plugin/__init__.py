@@ -32,7 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Find out which specs there are."""
     config.addinivalue_line("markers", "cnnspec: a check that back ends agree on a spec")
-    if config.getoption("--cnnspec-specs") or (config.rootpath / "pyproject.toml").is_file():
+    file = config.rootpath / "pyproject.toml"
+    named = file.is_file() and b"cnnspec" in file.read_bytes()
+    if named or config.getoption("--cnnspec-specs"):
         from cnnspec.pytest_plugin.settings import plan
 
         found = plan(config)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from cnnspec.check.formats.groups import fault, grouped
 from cnnspec.check.options import Report, SpecReport
-from cnnspec.check.report import diagnostics_of
+from cnnspec.check.report import diagnostics_of, verdict
 from cnnspec.diagnostics import Diagnostic
 from cnnspec.render import clean, render
 
@@ -56,10 +56,10 @@ def _suite(root: ET.Element, spec: SpecReport) -> None:
             name = "engine" if engine else "spec"
             _failing(_case(suite, spec.spec, name), "failure" if wrong else "error", found)
     if not spec.agree and suite.find("*/failure") is None and suite.find("*/error") is None:
-        # What is judged by no comparison of its own is still no success.
-        case = _case(suite, spec.spec, "spec")
-        for found in diagnostics_of(spec):
-            _failing(case, "failure", found)
+        # What shows in no case of its own is still no success.
+        errors = [found for found in diagnostics_of(spec) if found.severity == "error"]
+        for found in errors or [Diagnostic("nothing-compared", verdict(spec))]:
+            _failing(_case(suite, spec.spec, "spec"), "failure", found)
     remarks = [f"note: {note}" for note in spec.notes]
     warnings = [found for found in spec.diagnostics if found.severity == "warning"]
     if warnings:
