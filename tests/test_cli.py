@@ -541,19 +541,21 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "jobs": len(os.sched_getaffinity(0)),
         "in_process": False,
         "force": False,
+        "outputs": [],
+        "cache": None,
         "color": False,
     }
     options = (
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
         "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force "
-        "--reduce --graph --jobs 3 -p width=4"
+        "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
     assert asked == {
         "specs": ["net.yaml"],
         "backends": ("numpy", "torch"),
-        "form": "json",
+        "form": "junit",
         "dtype": "float32",
         "seed": 3,
         "steps": 0,
@@ -566,6 +568,8 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "jobs": 3,
         "in_process": True,
         "force": True,
+        "outputs": [("json", "a.json")],
+        "cache": "kept",
         "color": False,
     }
 

@@ -109,15 +109,17 @@ def _worst() -> Schema:
 
 
 def _diagnostic() -> Schema:
-    return _record(
-        code=_of(TEXT, "Stable name of the fault; docs/diagnostics.md has a section for each."),
-        severity={"enum": list(get_args(Severity))},
-        message=TEXT,
+    code = "Stable name of the fault; docs/diagnostics.md has a section for each."
+    fields = {
+        "code": _of(TEXT, code),
+        "severity": {"enum": list(get_args(Severity))},
+        "message": TEXT,
         **_label(),
-        secondary=_list(_ref("label")),
-        notes=_list(TEXT),
-        help={"type": ["string", "null"]},
-    )
+        "secondary": _list(_ref("label")),
+        "notes": _list(TEXT),
+        "help": {"type": ["string", "null"]},
+    }
+    return _record(**fields)
 
 
 def _label() -> dict[str, Schema]:
