@@ -59,6 +59,7 @@ def to_line(report: SpecReport) -> str:
     at = f" at {sizes}" if report.reduced else ""
     warnings = sum(d.severity == "warning" for d in report.diagnostics)
     more = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+    more += ", from the cache" if report.cached else ""
     return f"{clean(report.spec)}{at}: {verdict(report)}{more}"
 
 
