@@ -44,7 +44,7 @@ bless: $(READY) ## rewrite the golden files, after looking at why they differ
 	$(BIN)/python -m pytest --bless
 	git diff --stat -- tests/golden tests/ui
 
-docs: $(READY) ## measure every op again, and write docs/ops.md and docs/schema.json
+docs: $(READY) ## measure every op again, and write docs/ops.md and the JSON schemas
 	$(BIN)/python -m cnnspec.testing.docs
 
 clean: ## remove the environment, caches and outputs

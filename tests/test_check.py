@@ -16,7 +16,8 @@ from cnnspec.check import SpecReport, check
 from cnnspec.check import engines as engines_module
 from cnnspec.check.command import command
 from cnnspec.check.engines import Child, EngineFailed
-from cnnspec.check.report import largest_relative, to_json, to_text
+from cnnspec.check.formats.document import to_json
+from cnnspec.check.report import largest_relative, to_text
 from cnnspec.diagnostics import SetupError
 from cnnspec.document import parse
 from cnnspec.graph import Graph

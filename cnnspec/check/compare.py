@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnspec.check.pieces import magnitude, pieces
+from cnnspec.quantities import Mode, Quantity
 
 Array = npt.NDArray[Any]
-
-Quantity = Literal[
-    "initializer",
-    "forward",
-    "input_gradient",
-    "parameter_gradient",
-    "running_statistics",
-    "step",
-]
-Mode = Literal["initial", "isolated", "probe", "end_to_end"]
 
 
 @dataclass(frozen=True, slots=True)

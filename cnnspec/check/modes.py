@@ -15,13 +15,13 @@ from cnnspec.backends.base import Trace
 from cnnspec.check import bounds, effort
 from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT, Bounds
-from cnnspec.check.options import REFERENCE
 from cnnspec.check.pieces import distance
 from cnnspec.check.samples import Sample
 from cnnspec.check.worker import parts
 from cnnspec.graph import Graph, Node, Output
 from cnnspec.liveness import inference_nodes
 from cnnspec.ops.base import Op
+from cnnspec.quantities import REFERENCE
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from cnnspec.backends import At
 from cnnspec.check import bounds, effort, modes
 from cnnspec.check.answers import Answers
-from cnnspec.check.options import REFERENCE
 from cnnspec.check.samples import generator
 from cnnspec.check.worker import parts
 from cnnspec.graph import Node
 from cnnspec.ops.base import Op
+from cnnspec.quantities import REFERENCE
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker

@@ -28,7 +28,7 @@ from cnnspec.check import (
 from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
-from cnnspec.check.options import REFERENCE, Options, SpecReport
+from cnnspec.check.options import Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
 from cnnspec.check.store import Store
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
@@ -36,6 +36,7 @@ from cnnspec.graph import Graph, Node
 from cnnspec.heap import give_back
 from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
+from cnnspec.quantities import REFERENCE
 from cnnspec.training import DEFAULT_RATE, default_training
 
 Array = npt.NDArray[Any]

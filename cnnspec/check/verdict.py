@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from cnnspec.check.compare import Comparison
 from cnnspec.check.options import Difference
+from cnnspec.diagnostics import Span
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker
@@ -43,6 +44,10 @@ def judge(checker: Checker) -> None:
     if first.mode == "end_to_end" and first.quantity != "step":
         first = _located(checker, first) or first
     checker.report.first_difference = _difference(checker, first)
+    for one in (first, *found):
+        span = _place(checker, one.node)
+        if span is not None:
+            checker.report.places[one.node] = span
 
 
 def _located(checker: Checker, found: Comparison) -> Comparison | None:
@@ -53,11 +58,15 @@ def _located(checker: Checker, found: Comparison) -> Comparison | None:
 
 
 def _difference(checker: Checker, found: Comparison) -> Difference:
-    try:
-        origin = checker.graph.node(found.node).origin
-    except KeyError:
-        origin = None
-    if origin is None:
+    span = _place(checker, found.node)
+    if span is None:
         return Difference(found.node, found)
-    span = origin.span
     return Difference(found.node, found, span.source.name, span.line, span.column)
+
+
+def _place(checker: Checker, node: str) -> Span | None:
+    try:
+        origin = checker.graph.node(node).origin
+    except KeyError:
+        return None
+    return None if origin is None else origin.span
