@@ -60,7 +60,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A tensor to compare: its bound, and what it is called in the report."""
+    """A tensor to compare: its bound, and what it is called in the report.
+
+    Attributes:
+        terms: of the sum that an element is, if its bound is 2 K B; else 0.
+    """
 
     bound: Array
     quantity: str
@@ -68,6 +72,7 @@ class Wanted:
     name: str
     judged: bool = True
     reason: str = ""
+    terms: int = 0
 
 
 def nodes_of(graph: Graph, training: bool) -> tuple[Node[Op], ...]:
@@ -131,6 +136,7 @@ def compare_all(
                 judged=what.judged,
                 reason=what.reason,
                 reference_error=error,
+                terms=what.terms,
                 **about,
             )
 
@@ -181,17 +187,28 @@ def together(nodes: Sequence[Node[Op]], batch: int) -> Iterator[list[Node[Op]]]:
 def each_node(graph: Graph, known: Known, nodes: Sequence[Node[Op]]) -> dict[Part, Wanted]:
     """What a trace with these nodes fed answers: values, own gradients, those of parameters."""
     own, found = known.own, dict[Part, Wanted]()
+    batch = len(next(iter(known.sample.inputs.values())))
+    sums: dict[str, int] = {}
     for node in nodes:
-        found["values", node.id] = Wanted(own.values[node.id], "forward", node.id, node.id)
+        output, given = 0, 0
+        if node.op.bound == "linear" and not node.op.exact:
+            lengths = node.op.lengths(node.input_shapes, node.shape, batch)
+            output, given = lengths.output, lengths.input
+            sums.update({f"{node.weights_id}.{n}": k for n, k in lengths.params.items()})
+        value = own.values[node.id]
+        found["values", node.id] = Wanted(value, "forward", node.id, node.id, terms=output)
         for index, bound in enumerate(own.own[node.id]):
             name = node.inputs[index].id
-            found["own", node.id, index] = Wanted(bound, "input_gradient", node.id, name)
+            key = "own", node.id, index
+            found[key] = Wanted(bound, "input_gradient", node.id, name, terms=given)
     owners = graph.owners()
     used = {f"{node.weights_id}.{param.name}" for node in nodes for param in node.params}
     for name, bound in own.parameters.items():
-        if name not in used:
-            continue
-        found["parameters", name] = Wanted(bound, "parameter_gradient", owners[name], name)
+        if name in used:
+            owner, terms = owners[name], sums.get(name, 0)
+            found["parameters", name] = Wanted(
+                bound, "parameter_gradient", owner, name, terms=terms
+            )
     if known.training:
         for name, bound in own.statistics.items():
             if name in used:
