@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cnnspec.check.api import require
+from cnnspec.check.api import named, require
 from cnnspec.check.data import write_results
-from cnnspec.check.engines import engines
+from cnnspec.check.engines import TIMEOUT, engines
 from cnnspec.check.files import Request, check_file, listed
 from cnnspec.check.jobs import in_jobs
 from cnnspec.check.options import EXIT_STATUS, Options, Report, SpecReport
@@ -30,6 +30,9 @@ def command(
     inputs: str | None,
     save: str | None,
     sources: Sequence[tuple[str, str, str | None]],
+    weights: str | None = None,
+    device: str = "cpu",
+    timeout: float = TIMEOUT,
     parameters: Mapping[str, object] | None = None,
     reduce: bool = False,
     graph: bool = False,
@@ -55,14 +58,17 @@ def command(
         graph=graph,
         save=save is not None,
         in_process=in_process,
+        device=device,
+        timeout=timeout,
     )
+    options = named(options)
     require(options, inputs=inputs is not None)
     if not specs:
         raise SetupError(Diagnostic("nothing-compared", "there is no spec to check"))
     files, libraries = listed(specs)
     if save is not None and len(files) > 1:
         raise SetupError(Diagnostic("save-one", "`--save` takes the results of one spec"))
-    request = Request(options, inputs, parameters or {})
+    request = Request(options, inputs, weights, parameters or {})
     started = time.monotonic()
     found: dict[int, SpecReport] = {}
     for index, (report, span) in _checked(files, request, 1 if in_process else jobs):
@@ -98,6 +104,8 @@ def _checked(
         yield from in_jobs(files, request, min(jobs, len(files)))
         return
     options = request.options
-    with engines(needs_process(options), in_process=options.in_process) as made:
+    with engines(
+        needs_process(options), in_process=options.in_process, timeout=options.timeout
+    ) as made:
         for index, file in enumerate(files):
             yield index, check_file(file, request, made)

@@ -14,7 +14,7 @@ from cnnspec.check.pieces import magnitude, pieces
 Array = npt.NDArray[Any]
 
 Quantity = Literal["forward", "input_gradient", "parameter_gradient", "running_statistics", "step"]
-Mode = Literal["isolated", "end_to_end"]
+Mode = Literal["isolated", "end_to_end", "after_training"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Comparison:
     Attributes:
         backends: the pair; the first is the reference where there is one.
         quantity: what was compared.
-        mode: isolated or end to end.
+        mode: isolated, end to end, or in inference after training.
         dtype: of the arithmetic that is judged.
         training: whether in training mode.
         node: the layer.

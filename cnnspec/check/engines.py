@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from cnnspec.backends.base import Emitted
+from cnnspec.backends.runtimes import runnable
 from cnnspec.check.worker import Sessions, answer, receive, send, widen
 from cnnspec.diagnostics import Diagnostic, UserError
 from cnnspec.threads import ONE
@@ -22,7 +23,6 @@ TIMEOUT = 600.0
 """Seconds that an engine may take for one answer."""
 
 DEFAULTS = {
-    "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # oneDNN keeps what it has freed, several times the weights, and has nothing for float64.
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -90,6 +90,7 @@ class Child:
         name: of its back end.
         timeout: seconds that it may take for one answer; None for any time.
         module: what the process runs.
+        environment: variables that it needs, whatever the user's own are.
     """
 
     def __init__(
@@ -98,10 +99,12 @@ class Child:
         *,
         timeout: float | None = TIMEOUT,
         module: str = "cnnspec.check.worker",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.timeout = timeout
         self.module = module
+        self.environment = environment or {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"cnnspec-{name}")
         self._start()
 
@@ -112,7 +115,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**DEFAULTS, **os.environ, **ONE},
+            env={**DEFAULTS, **os.environ, **ONE, **self.environment},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -226,7 +229,7 @@ class Remote:
 
     @staticmethod
     def open(
-        engine: Engine, emitted: Emitted, dtype: str, **options: Any
+        engine: Engine, emitted: Emitted, dtype: str, /, **options: Any
     ) -> tuple[Remote, Future[Any]]:
         """Open a session for this dtype; wait for the future before using it."""
         key = f"{dtype}"
@@ -244,7 +247,11 @@ def engines(
     made: dict[str, Engine] = {}
     try:
         for name in names:
-            made[name] = InProcess(name) if in_process else Child(name, timeout=timeout)
+            if in_process:
+                made[name] = InProcess(name)
+            else:
+                environment = runnable(name).environment
+                made[name] = Child(name, timeout=timeout, environment=environment)
         yield made
     finally:
         for engine in made.values():

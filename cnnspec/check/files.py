@@ -15,6 +15,7 @@ from cnnspec.diagnostics import Diagnostic, SetupError, Span, UserError
 from cnnspec.document import read
 from cnnspec.graph import Graph
 from cnnspec.schema import is_library, read_spec
+from cnnspec.weights import read_weights
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -26,11 +27,13 @@ class Request:
     Attributes:
         options: of the check.
         inputs: an .npz file of inputs, instead of random ones.
+        weights: a safetensors file, instead of those drawn from the seed.
         parameters: values of the spec's top-level parameters.
     """
 
     options: Options
     inputs: str | None = None
+    weights: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -104,6 +107,8 @@ def check_file(
         options = request.options
         if request.inputs is not None:
             options = replace(options, inputs=read_inputs(request.inputs, graph))
+        if request.weights is not None:
+            options = replace(options, weights=read_weights(request.weights, graph))
         report = check_graph(graph, path, options, made)
     except UserError as fault:
         return SpecReport(path, status_of(fault), diagnostics=list(fault.diagnostics)), None

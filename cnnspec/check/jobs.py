@@ -113,7 +113,11 @@ def main() -> None:
                 request: Request = arguments["request"]
                 if made is None:
                     made = stack.enter_context(
-                        engines(needs_process(request.options), in_process=False)
+                        engines(
+                            needs_process(request.options),
+                            in_process=False,
+                            timeout=request.options.timeout,
+                        )
                     )
                 try:
                     answer: tuple[str, object] = "ok", check_file(arguments["file"], request, made)

@@ -23,7 +23,7 @@ OUTCOMES: dict[Status, str] = {
 }
 """What is said of several specs that do not agree."""
 QUANTITIES = ("forward", "input_gradient", "parameter_gradient", "running_statistics", "step")
-MODES = ("isolated", "end_to_end")
+MODES = ("isolated", "end_to_end", "after_training")
 
 
 def to_json(report: Report) -> str:
@@ -171,9 +171,10 @@ def largest_relative(comparisons: Iterable[Comparison], dtype: str = "float64") 
 
 def headline(comparisons: list[Comparison]) -> str:
     """The largest relative error in one phrase."""
-    return (
-        f"largest float64 error {largest_relative(comparisons):.1e} of its tensor's largest value"
-    )
+    dtypes = {c.dtype for c in comparisons}
+    dtype = "float64" if "float64" in dtypes or not dtypes else min(dtypes)
+    largest = largest_relative(comparisons, dtype)
+    return f"largest {dtype} error {largest:.1e} of its tensor's largest value"
 
 
 def _table(comparisons: list[Comparison]) -> Iterable[str]:
@@ -208,7 +209,11 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
     """The first difference as a diagnostic at the layer's place in the spec."""
     c = found.comparison
     where = f"`{c.name}`" if c.name != found.node else f"`{found.node}`"
-    mode = "with the reference's inputs" if c.mode == "isolated" else "end to end"
+    mode = {
+        "isolated": "with the reference's inputs",
+        "end_to_end": "end to end",
+        "after_training": "with weights of its own training",
+    }[c.mode]
     what = {
         "forward": f"the output of {where}",
         "input_gradient": f"the gradient of `{found.node}` with respect to its input",
