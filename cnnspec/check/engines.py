@@ -91,6 +91,7 @@ class Child:
         timeout: seconds that it may take for one answer; None for any time.
         module: what the process runs.
         environment: variables that it needs, whatever the user's own are.
+        group: whether it has children of its own, which end with it.
     """
 
     def __init__(
@@ -100,22 +101,25 @@ class Child:
         timeout: float | None = TIMEOUT,
         module: str = "cnnspec.check.worker",
         environment: Mapping[str, str] | None = None,
+        group: bool = False,
     ) -> None:
         self.name = name
         self.timeout = timeout
         self.module = module
         self.environment = environment or {}
+        self.group = group
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"cnnspec-{name}")
         self._start()
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the engine
         self._process = subprocess.Popen(  # noqa: S603 - it is a module of ours
-            [sys.executable, "-c", f"from {self.module} import main; main()"],
+            [sys.executable, "-c", f"from {self.module} import main; main({os.getpid()})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env={**DEFAULTS, **os.environ, **ONE, **self.environment},
+            process_group=0 if self.group else None,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -138,7 +142,7 @@ class Child:
 
         def expire() -> None:
             expired.set()
-            self._process.kill()
+            self._kill()
 
         timer = threading.Timer(self.timeout or threading.TIMEOUT_MAX, expire)
         timer.daemon = True
@@ -168,9 +172,15 @@ class Child:
 
     def close(self) -> None:
         """Kill the process, and wait for it."""
-        self._process.kill()
+        self._kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._end()
+
+    def _kill(self) -> None:
+        if self.group and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
 
     def _end(self) -> None:
         self._process.wait()

@@ -59,10 +59,14 @@ def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]
         graph = _reduced(graph, report)
     report.inputs = {entry.name: entry.shape for entry in graph.inputs}
     checker = Checker(graph, options, engines, report)
+    asked = True
     try:
         checker.run()
+    except KeyboardInterrupt:
+        asked = False  # an engine may be busy for minutes, and is about to be ended anyway
+        raise
     finally:
-        checker.close()
+        checker.close(engines=asked)
     return report
 
 
@@ -147,14 +151,14 @@ class Checker:
             self._compare_rest(sample)
         verdict.judge(self)
 
-    def close(self) -> None:
-        """Close every session; the engines live on."""
+    def close(self, *, engines: bool = True) -> None:
+        """Close every session; the engines live on. Theirs only if they are asked to."""
         for session in (self.reference, self.plain):
             if session is not None:
                 session.close()
         self._store.close()
         for name, by_dtype in self.sessions.items():
-            if name not in self.failed:
+            if engines and name not in self.failed:
                 self._ask({f"{name} {d}": s.call_close() for d, s in by_dtype.items()})
 
     def _require_memory(self) -> None:

@@ -149,6 +149,8 @@ class Trajectory:
 
     def _grown(self, update: int) -> bool:
         """Whether the perturbed runs have left the straight line that bounds are scaled along."""
+        if self._step > END_TO_END_STEP:  # as large as what it stands for: nothing is scaled
+            return False
         spread, weights = self._spreads[update], self.weights[update]
         limit = MOST_GROWTH / self._step
         return any(

@@ -6,8 +6,37 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from keras.src.backend.torch.layer import TorchLayer
 
 from cnnspec.backends.keras.engines import Leaves, Pass, Pulled, Run, no_gpu
+
+
+def _tracked(layer: Any) -> None:
+    """Let a layer's name have dots, as in `layer1.0.conv1`.
+
+    Keras 3.15.1 lists a layer's variables for PyTorch under their paths, with the layer's name in
+    them, and PyTorch refuses names with a dot. Nothing else of Keras reads that list.
+    """
+    layer._torch_params = torch.nn.ParameterDict(
+        {variable.path.replace(".", ":"): variable.value for variable in layer.variables}
+    )
+
+
+def _tracked_too(layer: Any, variable: Any) -> None:
+    if hasattr(layer, "_torch_params"):
+        layer._torch_params[variable.path.replace(".", ":")] = variable.value
+
+
+def _untracked(layer: Any, variable: Any) -> None:
+    if hasattr(layer, "_torch_params"):
+        name = variable.path.replace(".", ":")
+        if name in layer._torch_params:
+            layer._torch_params.pop(name)
+
+
+TorchLayer._track_variables = _tracked
+TorchLayer._post_track_variable = _tracked_too
+TorchLayer._post_untrack_variable = _untracked
 
 
 class _Torch:
