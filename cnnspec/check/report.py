@@ -171,7 +171,7 @@ def largest_relative(comparisons: Iterable[Comparison], dtype: str = "float64") 
 
 def headline(comparisons: list[Comparison]) -> str:
     """The largest relative error in one phrase."""
-    dtypes = {c.dtype for c in comparisons}
+    dtypes = {c.dtype for c in comparisons if c.quantity != "step"}
     dtype = "float64" if "float64" in dtypes or not dtypes else min(dtypes)
     largest = largest_relative(comparisons, dtype)
     return f"largest {dtype} error {largest:.1e} of its tensor's largest value"
