@@ -68,13 +68,16 @@ def chosen(node: Node[Any]) -> dict[str, object]:
 
 @COLUMN(BatchNorm)
 def batch_norm(node: Node[BatchNorm], style: Style) -> Spelling:
-    """A subclass, since Keras' own running variance is biased; momentum is of the old value."""
+    """A subclass, since Keras' own running variance is biased; momentum is of the old value.
+
+    For the biased one as well: on PyTorch keras 3.15.1 takes E[x^2] - E[x]^2, which cancels.
+    """
     op = node.op
     chosen: dict[str, object] = {"momentum": 1 - op.momentum, "epsilon": op.eps}
     if not op.affine:
         chosen |= {"center": False, "scale": False}
     chosen |= options(node, "gamma_initializer", "beta_initializer")
-    name = "layers.BatchNormalization" if op.running_var == "biased" else "BatchNorm"
+    name = "BiasedBatchNorm" if op.running_var == "biased" else "BatchNorm"
     return Spelling(call(name, **chosen, name=node.id))
 
 
