@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cnnspec.backends import get
 from cnnspec.backends.base import Backend, Runtime
-from cnnspec.diagnostics import Diagnostic, SetupError, did_you_mean
+from cnnspec.diagnostics import Diagnostic, SetupError, closest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ def runnable(name: str) -> Runnable:
     if not colon:
         engine = default or ""
     elif engine not in engines:
-        message = f"backend `{own}` has no engine `{engine}`"
+        guess = closest(engine, list(engines))
         known = ", ".join(f"`{own}:{each}`" for each in engines)
         raise SetupError(
             Diagnostic(
                 "unknown-engine",
-                message,
+                f"backend `{own}` has no engine `{engine}`",
                 notes=(f"there are {known}",) if known else (f"`{own}` runs on nothing else",),
-                help=did_you_mean(engine, list(engines)),
+                help=f"did you mean `{own}:{guess}`?" if guess else "",
             )
         )
     if not engine:
