@@ -110,10 +110,11 @@ OPTIONS: dict[str, Any] = {
     "graph": True,
     "initializers": False,
     "probe": False,
+    "device": "cuda",
 }
 SAME = {"in_process": True, "timeout": 1.0}
 """Options by which an engine runs otherwise and computes the same."""
-NEVER = {"inputs", "targets", "save", "sources"}
+NEVER = {"inputs", "targets", "weights", "save", "sources"}
 """Those with tests of their own."""
 
 

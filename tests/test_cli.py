@@ -543,12 +543,16 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "force": False,
         "outputs": [],
         "cache": None,
+        "weights": None,
+        "device": "cpu",
+        "timeout": 600.0,
         "color": False,
     }
     options = (
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
         "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force "
-        "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept"
+        "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept "
+        "--weights w.safetensors --device cuda --timeout 9"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
@@ -570,6 +574,9 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "force": True,
         "outputs": [("json", "a.json")],
         "cache": "kept",
+        "weights": "w.safetensors",
+        "device": "cuda",
+        "timeout": 9.0,
         "color": False,
     }
 

@@ -28,8 +28,8 @@ from cnnspec.ops.base import Op
 
 Array = npt.NDArray[Any]
 
-UNIT = {"float64": 2.0**-53, "float32": 2.0**-24}
-FLOOR = {"float64": 1e-300, "float32": 1e-37}
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8}
+FLOOR = {"float64": 1e-300, "float32": 1e-37, "bfloat16": 1e-37}
 """TensorFlow flushes denormals to zero, the others keep them."""
 
 ISOLATED_STEP = 2.0**-24
@@ -302,6 +302,7 @@ def end_to_end(
     seed: int,
     replicates: int,
     backward: bool = True,
+    step: float = END_TO_END_STEP,
 ) -> Bounds:
     """Bounds of the whole network, by perturbing everything on the way.
 
@@ -316,8 +317,8 @@ def end_to_end(
         seed: of the perturbations.
         replicates: their number.
         backward: whether of gradients too.
+        step: how far everything is moved.
     """
-    step = END_TO_END_STEP
     gradients = own.parameters if backward else ()
     spreads = {
         kind: Spread({n: v for n, v in getattr(answer, kind).items() if n in wanted}, step)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cnnspec import files
-from cnnspec.check.api import require
+from cnnspec.check.api import named, require
 from cnnspec.check.cache import Cache
 from cnnspec.check.data import write_results
-from cnnspec.check.engines import engines
+from cnnspec.check.engines import TIMEOUT, engines
 from cnnspec.check.files import Request, check_file
 from cnnspec.check.formats import format_report
 from cnnspec.check.jobs import in_jobs
@@ -36,6 +36,9 @@ def command(
     inputs: str | None,
     save: str | None,
     sources: Sequence[tuple[str, str, str | None]],
+    weights: str | None = None,
+    device: str = "cpu",
+    timeout: float = TIMEOUT,
     parameters: Mapping[str, object] | None = None,
     reduce: bool = False,
     graph: bool = False,
@@ -66,14 +69,16 @@ def command(
         graph=graph,
         save=save is not None,
         in_process=in_process,
+        device=device,
+        timeout=timeout,
     )
     for _, path in outputs:
         _require_writable(path, specs, force=force)
     printed_only = form == "text" and not outputs
     whole = Report()
-    request = Request(options, inputs, parameters or {})
     started = time.monotonic()
     try:
+        request = Request(named(options), inputs, weights, parameters or {})
         paths = _paths(specs, request, whole, save=save is not None)
         found: dict[int, SpecReport] = {}
         remembered = None if cache is None else Cache(cache)
@@ -158,6 +163,8 @@ def _run(paths: Sequence[str], request: Request, jobs: int) -> Iterator[tuple[in
         yield from in_jobs(paths, request, min(jobs, len(paths)))
         return
     options = request.options
-    with engines(needs_process(options), in_process=options.in_process) as made:
+    with engines(
+        needs_process(options), in_process=options.in_process, timeout=options.timeout
+    ) as made:
         for index, path in enumerate(paths):
             yield index, check_file(path, request, made)

@@ -32,7 +32,8 @@ class Comparison:
     Attributes:
         backends: the pair; the first is the reference where there is one.
         quantity: what was compared.
-        mode: isolated, a probe of ties and kinks, or end to end; initial, where nothing has run.
+        mode: isolated, a probe of ties and kinks, end to end, or in inference after training;
+            initial, where nothing has run.
         dtype: of the arithmetic that is judged.
         training: whether in training mode.
         node: the layer.

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 def first_different_module(checker: Checker, found: Comparison) -> Comparison | None:
     """Compare the output of every module that is named like a node, in topological order."""
     names = [n for n in found.backends if n in checker.options.sources]
-    if not names or found.dtype != "float64":
+    if not names:
         return None
     (name, *_) = names
     training = found.training
-    known = checker.known[training]
+    known = checker.known[found.dtype, training]
     answer, whole = known.answer, known.whole
     assert whole is not None
     inputs: Any = known.sample.inputs
-    answers = checker.tell({name: ("watch", (inputs,), {"training": training})})
+    answers = checker.tell({name: ("watch", (inputs,), {"training": training})}, found.dtype)
     watched = answers.get(name, {})
     before = ""
     for node in known.nodes:
@@ -33,12 +33,12 @@ def first_different_module(checker: Checker, found: Comparison) -> Comparison | 
             answer.values[node.id],
             value,
             whole.values[node.id],
-            unit=UNIT["float64"],
-            floor=FLOOR["float64"],
+            unit=UNIT[found.dtype],
+            floor=FLOOR[found.dtype],
             backends=("numpy", name),
             quantity="forward",
             mode="end_to_end",
-            dtype="float64",
+            dtype=found.dtype,
             training=training,
             node=node.id,
             name=node.id,

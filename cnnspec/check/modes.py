@@ -46,6 +46,7 @@ class Known:
         own: bounds of each node on its own.
         whole: bounds of the whole network; None where float64 is not asked for.
         unsafe: nodes with decisions that rounding could flip, and how many.
+        dtype: whose rounding `whole` and `unsafe` are about.
     """
 
     training: bool
@@ -56,6 +57,7 @@ class Known:
     whole: Bounds | None = None
     unsafe: Mapping[str, int] = field(default_factory=dict)
     alone: Sequence[Node[Op]] = ()
+    dtype: str = "float64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ def end_to_end(checker: Checker, known: Known) -> None:
     answers = Answers(checker, "float64", "end to end")
     backward = pulls(checker, known.training)
     options: dict[str, Any] = {"training": known.training}
-    wanted = _whole(checker, known)
+    wanted = whole(checker, known)
     if backward:
         own: dict[Part, Array] = dict(parts(known.answer))
         options["cotangents"] = known.sample.cotangents
@@ -252,26 +254,28 @@ def end_to_end(checker: Checker, known: Known) -> None:
     )
 
 
-def _whole(checker: Checker, known: Known) -> dict[Part, Wanted]:
+def whole(
+    checker: Checker, known: Known, reason: str = "a decision could flip"
+) -> dict[Part, Wanted]:
     """Outputs, gradients, and statistics, with what could flip reported and not judged."""
     assert known.whole is not None
-    whole, owners, found = known.whole, checker.graph.owners(), dict[Part, Wanted]()
+    bound, owners, found = known.whole, checker.graph.owners(), dict[Part, Wanted]()
     for output in outputs_of(checker.graph, known.training):
         id = output.value.id
-        found["outputs", output.name] = Wanted(whole.values[id], "forward", id, output.name)
+        found["outputs", output.name] = Wanted(bound.values[id], "forward", id, output.name)
     judged = not known.unsafe
-    reason = "" if judged else "a decision could flip"
-    for name, bound in whole.inputs.items():
-        found["inputs", name] = Wanted(bound, "input_gradient", name, name, judged, reason)
-    if checker.options.inputs is not None:  # what a user gives is judged as far as it can be
-        judged, reason = True, ""
-    for name, bound in whole.parameters.items():
+    reason = "" if judged else reason
+    for name, each in bound.inputs.items():
+        found["inputs", name] = Wanted(each, "input_gradient", name, name, judged, reason)
+    if checker.options.inputs is not None and known.dtype == "float64":
+        judged, reason = True, ""  # what a user gives is judged as far as it can be
+    for name, each in bound.parameters.items():
         found["parameters", name] = Wanted(
-            bound, "parameter_gradient", owners[name], name, judged, reason
+            each, "parameter_gradient", owners[name], name, judged, reason
         )
     if known.training:
-        for name, bound in whole.statistics.items():
-            found["statistics", name] = Wanted(bound, "running_statistics", owners[name], name)
+        for name, each in bound.statistics.items():
+            found["statistics", name] = Wanted(each, "running_statistics", owners[name], name)
     return found
 
 

@@ -41,11 +41,13 @@ class Options:
 
     Attributes:
         backends: names, in the order of the report.
-        dtypes: float64 and float32 by default.
+        dtypes: float64 and float32 by default; bfloat16 only alone.
+        device: "cpu" or "cuda", of all engines but NumPy.
         seed: for weights, inputs and targets; None is the spec's own.
         steps: number of optimizer updates that are compared; None for 5, or 2 of a large network.
         inputs: instead of random ones, by input name, N, C, space.
         targets: for these inputs, by output name; random where missing.
+        weights: instead of drawn ones, by canonical name.
         sources: back end -> (file, name or None): an edited or hand-written file.
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
@@ -58,10 +60,12 @@ class Options:
 
     backends: tuple[str, ...] = DEFAULT_BACKENDS
     dtypes: tuple[str, ...] = ("float64", "float32")
+    device: str = "cpu"
     seed: int | None = None
     steps: int | None = None
     inputs: Mapping[str, npt.NDArray[Any]] | None = None
     targets: Mapping[str, npt.NDArray[Any]] | None = None
+    weights: Mapping[str, npt.NDArray[Any]] | None = None
     sources: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     reduce: bool = False
     graph: bool = False

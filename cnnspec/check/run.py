@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
+from cnnspec.backends.runtimes import runnable
 from cnnspec.check import (
     bounds,
     effort,
+    first_update,
     initial,
     margin,
     modes,
@@ -38,6 +40,7 @@ from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
 from cnnspec.quantities import REFERENCE
 from cnnspec.training import DEFAULT_RATE, default_training
+from cnnspec.weights import fit
 
 Array = npt.NDArray[Any]
 
@@ -63,10 +66,14 @@ def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]
         graph = _reduced(graph, report)
     report.inputs = {entry.name: entry.shape for entry in graph.inputs}
     checker = Checker(graph, options, engines, report)
+    asked = True
     try:
         checker.run()
+    except KeyboardInterrupt:
+        asked = False  # an engine may be busy for minutes, and is about to be ended anyway
+        raise
     finally:
-        checker.close()
+        checker.close(engines=asked)
     return report
 
 
@@ -119,7 +126,7 @@ class Checker:
         )
         self.sessions: dict[str, dict[str, Remote]] = {}
         self.failed: set[str] = set()
-        self.known: dict[bool, modes.Known] = {}
+        self.known: dict[tuple[str, bool], modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
         self._own_draws: dict[str, dict[str, initial.Moments]] = {}
@@ -133,6 +140,7 @@ class Checker:
         self._require_memory()
         self._open()
         sample, known = self._compare_modes()
+        first_update.compare(self, known)
         self._close_single()
         if self.one_by_one:
             give_back()
@@ -152,14 +160,14 @@ class Checker:
             self._compare_rest(sample)
         verdict.judge(self)
 
-    def close(self) -> None:
-        """Close every session; the engines live on."""
+    def close(self, *, engines: bool = True) -> None:
+        """Close every session; the engines live on. Theirs only if they are asked to."""
         for session in (self.reference, self.plain):
             if session is not None:
                 session.close()
         self._store.close()
         for name, by_dtype in self.sessions.items():
-            if name not in self.failed:
+            if engines and name not in self.failed:
                 self._ask({f"{name} {d}": s.call_close() for d, s in by_dtype.items()})
 
     def _require_memory(self) -> None:
@@ -176,42 +184,62 @@ class Checker:
         from cnnspec.backends.numpy.session import NumpySession
 
         style = Style(random="counter")
-        self.weights = self._store.keep(samples.weights(self.graph, self.seed))
+        self.weights = self._store.keep(self._start())
         self._open_reference(style)
         if not self.trains:
             self._choose_rate(style)
         emitted: dict[str, Emitted] = {REFERENCE: self.reference.emitted}
-        for name in self.options.backends:
-            if name not in emitted:
-                emitted[name] = get(name).emit(self.graph, style)
+        found = {name: runnable(name) for name in self.options.backends}
+        for each in found.values():
+            if each.backend.name not in emitted:
+                emitted[each.backend.name] = each.backend.emit(self.graph, style)
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
             extra: dict[str, Any] = {"eager": not self.options.graph, "drawn": source is not None}
             if source is not None:
                 extra["source"] = source
+            if found[name].engine is not None:
+                extra["engine"] = found[name].engine
+            if name != REFERENCE:
+                extra["device"] = self.options.device
+            text = emitted[found[name].backend.name]
             for dtype in self.options.dtypes:
-                session, future = Remote.open(self.engines[name], emitted[name], dtype, **extra)
+                if dtype == "float64" and found[name].single:
+                    continue
+                session, future = Remote.open(self.engines[name], text, dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
                 opening[f"{name} {dtype}"] = future
-        drawn = initial.options(self.graph, self.seed) if self.options.initializers else None
+        exact = any(dtype in ("float64", "float32") for dtype in self.options.dtypes)
+        drawn = None
+        if exact and self.options.initializers:
+            drawn = initial.options(self.graph, self.seed)
         drawing = {
-            name: by_dtype[self.options.dtypes[0]].draw(**drawn)
+            name: next(iter(by_dtype.values())).draw(**drawn)
             for name, by_dtype in self.sessions.items()
             if drawn is not None and name not in self.options.sources
         }
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
             weights = dict(self.weights)
+            if dtype != "float64":
+                weights = {name: single.rounded(value, dtype) for name, value in weights.items()}
             if dtype == "float32":
                 self.plain = NumpySession(emitted[REFERENCE], dtype="float32", drawn=False)
-                self.plain.assign(self.weights)
-                weights = self.plain.weights(copy=False)
+                self.plain.assign(weights)
             for name, by_dtype in self.sessions.items():
-                assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
+                if dtype in by_dtype:
+                    assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
         self._opening = [opening, drawing, assigning]
         if drawn is not None and self.reference_stands_in:
             self._own_draws = {REFERENCE: initial.moments(self.reference, **drawn)}
+
+    def _start(self) -> Mapping[str, Array]:
+        """The weights at the start: what the user gives, or drawn ones."""
+        given = self.options.weights
+        if given is None:
+            return samples.weights(self.graph, self.seed)
+        return {n: np.asarray(v, np.float64) for n, v in fit(given, self.graph).items()}
 
     def _open_reference(self, style: Style) -> None:
         from cnnspec.backends.numpy.session import NumpySession
@@ -269,6 +297,15 @@ class Checker:
     def names(self, dtype: str) -> list[str]:
         """The engines that have a session of this dtype and have not failed."""
         return [n for n, s in self.sessions.items() if dtype in s and n not in self.failed]
+
+    def single(self) -> list[str]:
+        """The engines that are checked in float32 alone, as they have no float64."""
+        doubles = self.names("float64")
+        return [
+            name
+            for name in self.names("float32")
+            if name not in doubles and (runnable(name).single or name in self.options.sources)
+        ]
 
     # --- talking to engines --------------------------------------------------------------------
 
@@ -339,6 +376,7 @@ class Checker:
                     modes.end_to_end(self, known)
                     if not self.options.sources:
                         known.whole = None
+                single.end_to_end(self, known)
             else:
                 break
             # What was compared of this draw with decisions that none of the next will have.
@@ -395,8 +433,9 @@ class Checker:
             if self.options.probe:
                 probe.probe(self, known)
         known.answer.own = {}
-        if "float32" in self.options.dtypes and self.plain is not None:
-            single.single_precision(self, known)
+        for dtype in self.options.dtypes:
+            if dtype != "float64":
+                single.isolated(self, known, dtype)
 
     def _unjudged(self, known: modes.Known, *, anyway: bool = False) -> list[Node[Op]]:
         """Nodes still to judge; those that share parameters together: their gradients add up."""
@@ -439,7 +478,7 @@ class Checker:
         values = {**inputs, **answer.values}
         known.unsafe = margin.unsafe(known.nodes, values, spread, UNIT["float64"])
         if self.options.sources:
-            self.known[known.training] = known  # to find the first module that differs
+            self.known["float64", known.training] = known  # to find the first module that differs
         else:
             answer.values = {}
 

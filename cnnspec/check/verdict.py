@@ -32,7 +32,7 @@ def judge(checker: Checker) -> None:
 
     def key(one: Comparison) -> tuple[int, int, int, int]:
         isolated = 0 if one.mode in ("isolated", "probe") else 1
-        stepped = 1 if one.quantity == "step" else 0
+        stepped = 1 if one.quantity == "step" else 2 if one.mode == "after_training" else 0
         single = 0 if one.dtype == "float64" else 1
         place = order.get(one.node, len(order))
         first_wrong = rank.get(one.quantity, 3)

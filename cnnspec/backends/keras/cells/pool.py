@@ -49,7 +49,10 @@ def max_pool(node: Node[MaxPool], style: Style) -> Spelling:
 
 @COLUMN(AvgPool)
 def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
-    """Native without pads, with pads that all count, and with "same" pads that do not."""
+    """Native without pads, with pads that all count, and with "same" pads that do not.
+
+    Where these are not alike on both sides, keras 3.15.1 on PyTorch repeats the last elements.
+    """
     op, shape = node.op, node.inputs[0].shape
     window = op.window(shape)
     # What ceil mode reaches beyond the declared padding never counts; a declared pad that no
@@ -65,7 +68,8 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
         if counted == window.pads:
             pad = call(f"layers.ZeroPadding{rank}D", compact_pads(counted), name=f"{node.id}.pad")
             return Spelling(native("Average", node), lambda layer, x: apply(layer, apply(pad, x)))
-        if not padded(counted) and is_same(window, shape):
+        alike = all(before == after for before, after in window.pads)
+        if alike and not padded(counted) and is_same(window, shape):
             return Spelling(native("Average", node, padding="same"))
     return helper("AvgPool", node, **({"counted": counted} if padded(counted) else {}))
 
