@@ -34,6 +34,7 @@ EXIT_STATUS = {
 }
 
 DEFAULT_BACKENDS = ("numpy", "torch", "keras")
+DEVICES = ("cpu", "cuda")
 REFERENCE = "numpy"
 
 
