@@ -110,6 +110,18 @@ def test_an_engine_of_its_own_environment_needs_a_process() -> None:
     assert found.code == "engine-process"
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"dtype": "float16"}, "unknown-dtype"),
+        ({"device": "tpu"}, "unknown-device"),
+        ({"dtype": "bfloat16", "sources": {"torch": (__file__, None)}}, "source-unused"),
+    ],
+)
+def test_what_nothing_is_checked_on(options: dict[str, Any], code: str) -> None:
+    assert refusal(backends=("numpy", "torch"), **options).code == code
+
+
 def test_a_plug_in_may_offer_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     from cnnspec import backends
     from cnnspec.backends import numpy as own

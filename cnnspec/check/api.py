@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from cnnspec.backends.runtimes import runnable
 from cnnspec.build import build
+from cnnspec.check.bounds import UNIT
 from cnnspec.check.data import fit_inputs
 from cnnspec.check.engines import Engine, engines
-from cnnspec.check.options import Options, Report, SpecReport, Status
+from cnnspec.check.options import DEVICES, Options, Report, SpecReport, Status
 from cnnspec.check.run import needs_process, run
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError, SpecError, UserError
 from cnnspec.document import read
@@ -147,8 +148,29 @@ def named(options: Options) -> Options:
 
 
 def _unsuited(options: Options) -> list[Diagnostic]:
-    """Engines that cannot do what is asked of them."""
+    """What is asked for and cannot be had, of all engines or of some."""
     faults = []
+    for dtype in options.dtypes:
+        if dtype not in UNIT:
+            known = ", ".join(f"`{name}`" for name in UNIT)
+            faults.append(
+                Diagnostic(
+                    "unknown-dtype", f"nothing is checked in `{dtype}`", help=f"there is {known}"
+                )
+            )
+    if options.device not in DEVICES:
+        known = " and ".join(f"`{name}`" for name in DEVICES)
+        faults.append(
+            Diagnostic("unknown-device", f"there is no device `{options.device}`, but {known}")
+        )
+    if options.sources and "bfloat16" in options.dtypes:
+        faults.append(
+            Diagnostic(
+                "source-unused",
+                "`--source` is compared as a whole, and bfloat16 layer by layer only",
+                help="leave one of the two out",
+            )
+        )
     for name in dict.fromkeys(options.backends):
         found = runnable(name)
         if found.single and "float32" not in options.dtypes and "float64" in options.dtypes:

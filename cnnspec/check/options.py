@@ -34,6 +34,8 @@ EXIT_STATUS = {
     "environment": 2,
 }
 
+DEVICES = ("cpu", "cuda")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -152,13 +152,16 @@ class Checker:
             raise SetupError(Diagnostic("nothing-compared", "nothing was compared"))
         wrong = verdict.wrong(self)
         if wrong:  # steps have moved the weights
-            self.tell(
-                {name: ("assign", (dict(self.weights),), {}) for name in self.names("float64")}
-            )
+            self._assign(self.names("float64"), "float64")
+            self._assign(self.single(), "float32")
         whole = [c for c in wrong if c.mode != "initial"]
         if any(c.dtype == "float64" for c in whole) and not any(c.mode in ALONE for c in whole):
             self._compare_rest(sample)
         verdict.judge(self)
+
+    def _assign(self, names: Sequence[str], dtype: str) -> None:
+        weights = {name: single.rounded(value, dtype) for name, value in self.weights.items()}
+        self.tell({name: ("assign", (weights,), {}) for name in names}, dtype)
 
     def close(self, *, engines: bool = True) -> None:
         """Close every session; the engines live on. Theirs only if they are asked to."""
@@ -221,9 +224,7 @@ class Checker:
         }
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
-            weights = dict(self.weights)
-            if dtype != "float64":
-                weights = {name: single.rounded(value, dtype) for name, value in weights.items()}
+            weights = {name: single.rounded(v, dtype) for name, v in self.weights.items()}
             if dtype == "float32":
                 self.plain = NumpySession(emitted[REFERENCE], dtype="float32", drawn=False)
                 self.plain.assign(weights)
@@ -290,7 +291,7 @@ class Checker:
         closing = {
             f"{name} float32": by_dtype.pop("float32").call_close()
             for name, by_dtype in self.sessions.items()
-            if name not in self.failed and "float32" in by_dtype
+            if name not in self.failed and by_dtype.keys() >= {"float32", "float64"}
         }
         self._ask(closing)
 

@@ -28,7 +28,9 @@ FLIPS = "in float32 a decision could flip"
 
 
 def rounded(value: Array, dtype: str) -> Array:
-    """The nearest numbers of a dtype, as float32, which holds those of bfloat16 exactly."""
+    """The nearest numbers of a dtype; those of bfloat16 as float32, which holds them exactly."""
+    if dtype == "float64":
+        return value
     single = np.asarray(value, dtype=np.float32)
     if dtype == "float32":
         return single
