@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # torch, TensorFlow and NumPy are each told to use all cores; several at once would fight.
 JOBS ?= 2
 
-.PHONY: help demo test nightly lint types bench bless docs clean
+.PHONY: help demo test nightly faults lint types bench bless docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,6 +26,9 @@ test: $(READY) ## every test that fits into a pull request
 nightly: $(READY) ## the long ones as well, with many more random networks
 	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "nightly or not nightly" \
 		--hypothesis-profile nightly --timeout 7200
+
+faults: $(READY) ## plant every fault of tests/faults, and see that check finds and names it
+	$(BIN)/python -m tests.faults
 
 lint: $(READY) ## style
 	$(BIN)/ruff check

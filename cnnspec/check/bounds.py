@@ -41,7 +41,10 @@ STATISTIC_ROUNDING = 16.0
 
 @dataclass(slots=True)
 class Bounds:
-    """Coefficients of u: of values, own gradients by node, and all else by canonical name."""
+    """Coefficients of u: of values, own gradients by node, and all else by canonical name.
+
+    `cotangents`, of each value end to end, are made where they are asked for.
+    """
 
     values: dict[str, Array] = field(default_factory=dict)
     own: dict[str, tuple[Array, ...]] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Bounds:
     parameters: dict[str, Array] = field(default_factory=dict)
     statistics: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
+    cotangents: dict[str, Array] = field(default_factory=dict)
 
 
 class Lazy(Mapping[str, Any]):
@@ -293,6 +297,7 @@ def end_to_end(
     at: At,
     seed: int,
     replicates: int,
+    cotangents: bool = False,
 ) -> Bounds:
     """Bounds of the whole network, by perturbing everything on the way."""
     step = END_TO_END_STEP
@@ -303,12 +308,13 @@ def end_to_end(
             ("inputs", answer.inputs),
             ("parameters", own.parameters),
             ("statistics", own.statistics),
+            ("gradients", answer.gradients if cotangents else {}),
         )
     }
 
     def see(kind: str, id: str, value: Any) -> None:
-        if kind == "values":
-            spreads["values"].see(id, value)
+        if kind == "values" or (cotangents and kind == "gradients"):
+            spreads[kind].see(id, value)
 
     batch = len(next(iter(sample.inputs.values())))
     noise = Noise(graph, own, batch, step, parameters=False)
@@ -333,6 +339,8 @@ def end_to_end(
         found.values[name] += own.values[name]
     for name in spreads["inputs"].first:
         found.inputs[name] = spreads["inputs"].coefficient(name) + _read(users, own, name)
+    for name in spreads["gradients"].first:
+        found.cotangents[name] = spreads["gradients"].coefficient(name) + _read(users, own, name)
     for kind in ("parameters", "statistics"):
         for name in spreads[kind].first:
             bound = spreads[kind].coefficient(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy.typing as npt
 
+from cnnspec.backends.base import Emitted
 from cnnspec.check.compare import Comparison
 from cnnspec.diagnostics import Diagnostic
 from cnnspec.ops.base import Shape
@@ -54,6 +55,7 @@ class Options:
         save: keep weights, inputs and outputs of the reference in the report.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
+        planted: back end -> what is done to its text, to see whether that is found.
     """
 
     backends: tuple[str, ...] = DEFAULT_BACKENDS
@@ -68,6 +70,7 @@ class Options:
     save: bool = False
     in_process: bool = False
     timeout: float = 600.0
+    planted: Mapping[str, Callable[[Emitted], Emitted]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

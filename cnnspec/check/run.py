@@ -97,6 +97,7 @@ class Checker:
         self.seed = graph.seed if options.seed is None else options.seed
         self.reference: Any = None
         self.plain: Any = None
+        self.sample: samples.Sample | None = None
         self.reference_stands_in = REFERENCE in options.backends and REFERENCE not in (
             options.sources
         )
@@ -115,6 +116,7 @@ class Checker:
         self._require_memory()
         self._open()
         sample, known = self._compare_modes()
+        self.sample = sample
         self._close_single()
         if self.one_by_one:
             give_back()
@@ -130,7 +132,7 @@ class Checker:
                 {name: ("assign", (dict(self.weights),), {}) for name in self.names("float64")}
             )
         if any(c.dtype == "float64" for c in wrong) and all(c.mode != "isolated" for c in wrong):
-            self._compare_rest(sample)
+            self._compare_rest()
         verdict.judge(self)
 
     def close(self) -> None:
@@ -164,7 +166,7 @@ class Checker:
         emitted: dict[str, Emitted] = {REFERENCE: self.reference.emitted}
         for name in self.options.backends:
             if name not in emitted:
-                emitted[name] = get(name).emit(self.graph, style)
+                emitted[name] = self._emit(name, style)
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
@@ -186,10 +188,15 @@ class Checker:
                 assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
         self._opening = [opening, assigning]
 
+    def _emit(self, name: str, style: Style) -> Emitted:
+        emitted = get(name).emit(self.graph, style)
+        planted = self.options.planted.get(name)
+        return emitted if planted is None else planted(emitted)
+
     def _open_reference(self, style: Style) -> None:
         from cnnspec.backends.numpy.session import NumpySession
 
-        emitted = get(REFERENCE).emit(self.graph, style)
+        emitted = self._emit(REFERENCE, style)
         self.reference = NumpySession(emitted, dtype="float64", drawn=False)
         self.reference.assign(self.weights)
 
@@ -381,9 +388,14 @@ class Checker:
         }
         return [node for node in known.nodes if node.weights_id in wanted]
 
-    def _compare_rest(self, sample: samples.Sample) -> None:
+    def reference_of(self, training: bool) -> modes.Known:
+        """The reference's answers and their bounds once more, to find where a fault begins."""
+        assert self.sample is not None
+        return self._reference(self.sample, training)
+
+    def _compare_rest(self) -> None:
         """Where a fault shows in the whole only: layers that were spared in training mode."""
-        known = self._reference(sample, TRAINING)
+        known = self.reference_of(TRAINING)
         known.alone = self._unjudged(known, anyway=True)
         modes.isolated(self, known)
 

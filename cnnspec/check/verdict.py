@@ -35,7 +35,11 @@ def judge(checker: Checker) -> None:
         single = 0 if one.dtype == "float64" else 1
         place = order.get(one.node, len(order))
         first_wrong = rank.get(one.quantity, 3)
-        if isolated:  # end to end everything behind a fault is wrong, gradients in front of it too
+        if stepped:
+            place, first_wrong = _moment(one), place
+        elif (
+            isolated
+        ):  # end to end everything behind a fault is wrong, gradients in front of it too
             place, first_wrong = first_wrong, place
         return (single, isolated + stepped, place, first_wrong)
 
@@ -45,11 +49,18 @@ def judge(checker: Checker) -> None:
     checker.report.first_difference = _difference(checker, first)
 
 
+def _moment(step: Comparison) -> int:
+    """In a run of updates what comes first: the rates, then a loss, then the weights after it."""
+    if step.update is None:
+        return 0
+    return 2 * step.update + (1 if step.name == "loss" else 2)
+
+
 def _located(checker: Checker, found: Comparison) -> Comparison | None:
     """Where only end-to-end answers differ: the first module or node whose value does."""
-    from cnnspec.check.locate import first_different_module
+    from cnnspec.check.locate import first_different
 
-    return first_different_module(checker, found)
+    return first_different(checker, found)
 
 
 def _difference(checker: Checker, found: Comparison) -> Difference:
