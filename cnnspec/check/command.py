@@ -35,12 +35,15 @@ def command(
     graph: bool = False,
     jobs: int = 1,
     in_process: bool = False,
+    self_test: int | None = None,
     force: bool = False,
     out: Say = print,
     say: Say = print,
     color: bool = False,
 ) -> int:
     """Check specs; prints the report with `out`, progress with `say`; returns the exit status.
+
+    With `self_test` so many faults are planted into the texts of each, to see that it finds them.
 
     Raises:
         UserError: the request makes no sense.
@@ -63,6 +66,10 @@ def command(
     if save is not None and len(files) > 1:
         raise SetupError(Diagnostic("save-one", "`--save` takes the results of one spec"))
     request = Request(options, inputs, parameters or {})
+    if self_test is not None:
+        from cnnspec.check.selftest.command import command as plant
+
+        return plant(files, request, self_test, form=form, out=out, color=color)
     started = time.monotonic()
     found: dict[int, SpecReport] = {}
     for index, (report, span) in _checked(files, request, 1 if in_process else jobs):

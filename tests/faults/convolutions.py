@@ -85,7 +85,8 @@ FAULTS = (
     ),
     Fault(
         "filters interleaved instead of group by group",
-        KERAS, GROUPS, "(*size, channels, groups, each)", "(*size, channels, each, groups)",
+        KERAS, GROUPS, "ops.swapaxes(ops.reshape(kernel, (*size, channels, groups, each)), -3, -2)",
+        "ops.moveaxis(ops.reshape(kernel, (*size, channels, each, groups)), -1, -3)",
         "conv2", "forward",
     ),
     Fault(

@@ -26,7 +26,7 @@ FAULTS = (
            "kaiming_uniform_", "conv1"),
     needed("a bound without its root of 3", KERAS, conv("glorot_uniform"),
            "layers.Conv2D(64, 3,", "layers.Conv2D(64, 3, kernel_initializer="
-           'initializers.VarianceScaling(1 / 3, "fan_avg", "uniform"),', "conv1"),
+           'keras.initializers.VarianceScaling(1 / 3, "fan_avg", "uniform"),', "conv1"),
     needed("the gain of another activation", TORCH, conv("he_uniform"), 'nonlinearity="relu"',
            'nonlinearity="tanh"', "conv1"),
     needed("a slope that starts at Keras' 0", KERAS, "- prelu: {name: f}",
