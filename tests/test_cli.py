@@ -531,13 +531,14 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "graph": False,
         "jobs": len(os.sched_getaffinity(0)),
         "in_process": False,
+        "self_test": None,
         "force": False,
         "color": False,
     }
     options = (
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
         "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force "
-        "--reduce --graph --jobs 3 -p width=4"
+        "--reduce --graph --jobs 3 -p width=4 --self-test --faults 7"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
@@ -556,6 +557,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "graph": True,
         "jobs": 3,
         "in_process": True,
+        "self_test": 7,
         "force": True,
         "color": False,
     }

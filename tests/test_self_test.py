@@ -269,6 +269,7 @@ def test_a_text_without_a_place_for_a_fault_is_told(
 
 
 @pytest.mark.nightly
+@pytest.mark.xfail(reason="needs: the probe, for kinks and ties", strict=True)
 @pytest.mark.parametrize("backend", ["torch", "keras"])
 def test_faults_of_every_operator_are_caught(tmp_path: Path, backend: str) -> None:
     status, said = run(tmp_path, backends=("numpy", backend), self_test=60)
