@@ -14,7 +14,7 @@ from cnnspec.check.selftest.edit import EditError, edited, replaced
 from tests.faults.fault import KERAS, NUMPY, TORCH, Fault
 from tests.faults.table import FAULTS
 
-EVERY = 12
+EVERY = 16
 """Of the faults of NumPy and torch so many stand for one in the default suite."""
 QUICK = {fault.id for fault in [f for f in FAULTS if f.backend != KERAS and not f.needs][::EVERY]}
 

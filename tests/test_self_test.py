@@ -65,9 +65,9 @@ def run(tmp_path: Path, **options: Any) -> tuple[int, list[str]]:
     given: dict[str, Any] = {
         "backends": BOTH,
         "form": "text",
-        "dtype": None,
+        "dtype": "float64",
         "seed": None,
-        "steps": 2,
+        "steps": 1,
         "inputs": None,
         "save": None,
         "sources": (),

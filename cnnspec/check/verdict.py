@@ -27,6 +27,7 @@ def judge(checker: Checker) -> None:
         return
     checker.report.worsen("disagree")
     order = {name: i for i, name in enumerate(checker.graph.users())}
+    last = {node.weights_id: order[node.id] for node in checker.graph.nodes}  # to use parameters
     rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
 
     def key(one: Comparison) -> tuple[int, int, int, int]:
@@ -34,12 +35,13 @@ def judge(checker: Checker) -> None:
         stepped = 1 if one.quantity == "step" else 0
         single = 0 if one.dtype == "float64" else 1
         place = order.get(one.node, len(order))
+        if one.quantity == "parameter_gradient":  # which all that share it add to
+            place = last.get(one.node, place)
         first_wrong = rank.get(one.quantity, 3)
         if stepped:
             place, first_wrong = _moment(one), place
-        elif (
-            isolated
-        ):  # end to end everything behind a fault is wrong, gradients in front of it too
+        elif isolated:
+            # End to end everything behind a fault is wrong, and gradients in front of it.
             place, first_wrong = first_wrong, place
         return (single, isolated + stepped, place, first_wrong)
 

@@ -25,7 +25,7 @@ def operator(name: str) -> Callable[[Operator], Operator]:
 
 def mutants(source: Source) -> dict[str, list[Mutant]]:
     """Every mutant of a text, by operator; operators that do not apply are left out."""
-    from cnnspec.check.selftest import arithmetic, arguments, modes, training, wires
+    from cnnspec.check.selftest import arguments, arithmetic, modes, training, wires
 
     assert all((arithmetic, arguments, modes, training, wires))  # they register themselves
     found = {name: list(apply(source)) for name, apply in OPERATORS.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from cnnspec.backends.base import Range
 from cnnspec.check.selftest.operators import operator
 from cnnspec.check.selftest.source import Mutant, Region, Source
 from cnnspec.graph import Node
@@ -19,6 +20,8 @@ def _wire(source: Source) -> Iterator[Mutant]:
         if place.module is not None:
             continue
         for index, part in enumerate(place.inputs):
+            if node.id != _readers(source, part)[0]:
+                continue  # several instances of a block, or parts of a split, share the text
             read = _variable(source, source.text.ends(part))
             if read is None:
                 continue
@@ -26,8 +29,13 @@ def _wire(source: Source) -> Iterator[Mutant]:
             for name, other in _visible(source, read, node).items():
                 if name != read.id and other == shape:
                     start, end = source.text.ends(place.range)
-                    region = Region("layer", start, end, (node.id,))
+                    region = Region("layer", start, end, _readers(source, part))
                     yield source.replacing("wired to another value", read, name, region)
+
+
+def _readers(source: Source, part: Range) -> tuple[str, ...]:
+    """The layers that an expression is an input of."""
+    return tuple(id for id, place in source.emitted.lines.items() if part in place.inputs)
 
 
 def _variable(source: Source, span: tuple[int, int]) -> ast.Name | None:
