@@ -67,7 +67,7 @@ def run(tmp_path: Path, **options: Any) -> tuple[int, list[str]]:
         "form": "text",
         "dtype": "float64",
         "seed": None,
-        "steps": 1,
+        "steps": 2,
         "inputs": None,
         "save": None,
         "sources": (),

@@ -172,10 +172,7 @@ class Source:
                 yield node
 
     def _outermost(self, node: ast.AST) -> ast.AST:
-        found = node
-        for found in self.enclosing(node):
-            pass
-        return found
+        return [node, *self.enclosing(node)][-1]
 
     # --- what is in it -------------------------------------------------------------------------
 
