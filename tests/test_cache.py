@@ -114,7 +114,7 @@ OPTIONS: dict[str, Any] = {
 }
 SAME = {"in_process": True, "timeout": 1.0}
 """Options by which an engine runs otherwise and computes the same."""
-NEVER = {"inputs", "targets", "weights", "save", "sources"}
+NEVER = {"inputs", "targets", "weights", "save", "sources", "planted"}
 """Those with tests of their own."""
 
 

@@ -41,7 +41,10 @@ STATISTIC_ROUNDING = 16.0
 
 @dataclass(slots=True)
 class Bounds:
-    """Coefficients of u: of values, own gradients by node, and all else by canonical name."""
+    """Coefficients of u: of values, own gradients by node, and all else by canonical name.
+
+    `cotangents`, of each value end to end, are made where they are asked for.
+    """
 
     values: dict[str, Array] = field(default_factory=dict)
     own: dict[str, tuple[Array, ...]] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Bounds:
     parameters: dict[str, Array] = field(default_factory=dict)
     statistics: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
+    cotangents: dict[str, Array] = field(default_factory=dict)
 
 
 class Lazy(Mapping[str, Any]):
@@ -303,6 +307,7 @@ def end_to_end(
     replicates: int,
     backward: bool = True,
     step: float = END_TO_END_STEP,
+    cotangents: bool = False,
 ) -> Bounds:
     """Bounds of the whole network, by perturbing everything on the way.
 
@@ -318,6 +323,7 @@ def end_to_end(
         replicates: their number.
         backward: whether of gradients too.
         step: how far everything is moved.
+        cotangents: whether of the gradients of all values too.
     """
     gradients = own.parameters if backward else ()
     spreads = {
@@ -327,12 +333,13 @@ def end_to_end(
             ("inputs", answer.inputs if backward else ()),
             ("parameters", gradients),
             ("statistics", own.statistics),
+            ("gradients", answer.gradients if cotangents else {}),
         )
     }
 
     def see(kind: str, id: str, value: Any) -> None:
-        if kind == "values":
-            spreads["values"].see(id, value)
+        if kind == "values" or (cotangents and kind == "gradients"):
+            spreads[kind].see(id, value)
 
     batch = len(next(iter(sample.inputs.values())))
     noise = Noise(graph, own, batch, step, parameters=False)
@@ -357,6 +364,8 @@ def end_to_end(
         found.values[name] += own.values[name]
     for name in spreads["inputs"].first:
         found.inputs[name] = spreads["inputs"].coefficient(name) + _read(users, own, name)
+    for name in spreads["gradients"].first:
+        found.cotangents[name] = spreads["gradients"].coefficient(name) + _read(users, own, name)
     for kind in ("parameters", "statistics"):
         for name in spreads[kind].first:
             bound = spreads[kind].coefficient(name)

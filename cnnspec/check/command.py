@@ -44,6 +44,7 @@ def command(
     graph: bool = False,
     jobs: int = 1,
     in_process: bool = False,
+    self_test: int | None = None,
     force: bool = False,
     outputs: Sequence[tuple[str, str]] = (),
     cache: str | None = None,
@@ -55,6 +56,7 @@ def command(
 
     `form` is what is printed; `outputs` are more forms of the report, each with the file that it is
     written to, whole or not at all; `cache` is a directory of earlier results.
+    With `self_test` so many faults are planted into the texts of each, to see that it finds them.
 
     Raises:
         UserError: the request makes no sense.
@@ -80,6 +82,13 @@ def command(
     try:
         request = Request(named(options), inputs, weights, parameters or {})
         paths = _paths(specs, request, whole, save=save is not None)
+        if self_test is not None:
+            from cnnspec.check.selftest.command import command as plant
+
+            if outputs or form not in ("text", "json"):
+                message = "`--self-test` is printed as text or JSON"
+                raise SetupError(Diagnostic("self-test-alone", message))
+            return plant(paths, request, self_test, form=form, out=out, color=color)
         found: dict[int, SpecReport] = {}
         remembered = None if cache is None else Cache(cache)
         for index, report in _checked(paths, request, 1 if in_process else jobs, remembered):

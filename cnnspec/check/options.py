@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy.typing as npt
 
+from cnnspec.backends.base import Emitted
 from cnnspec.check.compare import Comparison
 from cnnspec.diagnostics import Diagnostic, Span
 from cnnspec.ops.base import Shape
@@ -58,6 +59,7 @@ class Options:
         probe: feed layers that decide with ties and kinks.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
+        planted: back end -> what is done to its text, to see whether that is found.
     """
 
     backends: tuple[str, ...] = DEFAULT_BACKENDS
@@ -76,6 +78,7 @@ class Options:
     probe: bool = True
     in_process: bool = False
     timeout: float = 600.0
+    planted: Mapping[str, Callable[[Emitted], Emitted]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,10 @@ def _inputs(seed: int, node: Node[Op], known: modes.Known) -> tuple[Array, ...]:
     choices = sorted({*INTEGERS, *kinks, *(kink + 1 for kink in kinks), *(k - 1 for k in kinks)})
     rng = generator(seed, f"probe/{node.id}")
     batch = len(known.answer.values[node.id])
-    return tuple(rng.choice(choices, (batch, *value.shape)) for value in node.inputs)
+    drawn = tuple(rng.choice(choices, (batch, *value.shape)) for value in node.inputs)
+    for value in drawn:
+        value[0] = 0.0  # all of a window, and all inputs of a maximum
+    return drawn
 
 
 def _distinct(seed: int, value: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec import memory
-from cnnspec.backends import At, Emitted, Style, get
+from cnnspec.backends import At, Backend, Emitted, Style, get
 from cnnspec.backends.runtimes import runnable
 from cnnspec.check import (
     bounds,
@@ -121,6 +121,7 @@ class Checker:
         self.seed = graph.seed if options.seed is None else options.seed
         self.reference: Any = None
         self.plain: Any = None
+        self.sample: samples.Sample | None = None
         self.reference_stands_in = REFERENCE in options.backends and REFERENCE not in (
             options.sources
         )
@@ -141,6 +142,7 @@ class Checker:
         self._open()
         sample, known = self._compare_modes()
         first_update.compare(self, known)
+        self.sample = sample
         self._close_single()
         if self.one_by_one:
             give_back()
@@ -156,7 +158,7 @@ class Checker:
             self._assign(self.single(), "float32")
         whole = [c for c in wrong if c.mode != "initial"]
         if any(c.dtype == "float64" for c in whole) and not any(c.mode in ALONE for c in whole):
-            self._compare_rest(sample)
+            self._compare_rest()
         verdict.judge(self)
 
     def _assign(self, names: Sequence[str], dtype: str) -> None:
@@ -195,7 +197,7 @@ class Checker:
         found = {name: runnable(name) for name in self.options.backends}
         for each in found.values():
             if each.backend.name not in emitted:
-                emitted[each.backend.name] = each.backend.emit(self.graph, style)
+                emitted[each.backend.name] = self._emit(each.backend, style)
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
@@ -242,10 +244,15 @@ class Checker:
             return samples.weights(self.graph, self.seed)
         return {n: np.asarray(v, np.float64) for n, v in fit(given, self.graph).items()}
 
+    def _emit(self, backend: Backend, style: Style) -> Emitted:
+        emitted = backend.emit(self.graph, style)
+        planted = self.options.planted.get(backend.name)
+        return emitted if planted is None else planted(emitted)
+
     def _open_reference(self, style: Style) -> None:
         from cnnspec.backends.numpy.session import NumpySession
 
-        emitted = get(REFERENCE).emit(self.graph, style)
+        emitted = self._emit(get(REFERENCE), style)
         self.reference = NumpySession(emitted, dtype="float64", drawn=False)
         self.reference.assign(self.weights)
 
@@ -451,9 +458,14 @@ class Checker:
         }
         return [node for node in known.nodes if node.weights_id in wanted]
 
-    def _compare_rest(self, sample: samples.Sample) -> None:
+    def reference_of(self, training: bool) -> modes.Known:
+        """The reference's answers and their bounds once more, to find where a fault begins."""
+        assert self.sample is not None
+        return self._reference(self.sample, training)
+
+    def _compare_rest(self) -> None:
         """Where a fault shows in the whole only: layers that were spared in training mode."""
-        known = self._reference(sample, TRAINING)
+        known = self.reference_of(TRAINING)
         known.alone = self._unjudged(known, anyway=True)
         modes.isolated(self, known)
 

@@ -28,6 +28,7 @@ def judge(checker: Checker) -> None:
         return
     checker.report.worsen("disagree")
     order = {name: i for i, name in enumerate(checker.graph.users())}
+    last = {node.weights_id: order[node.id] for node in checker.graph.nodes}  # to use parameters
     rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
 
     def key(one: Comparison) -> tuple[int, int, int, int]:
@@ -35,8 +36,13 @@ def judge(checker: Checker) -> None:
         stepped = 1 if one.quantity == "step" else 2 if one.mode == "after_training" else 0
         single = 0 if one.dtype == "float64" else 1
         place = order.get(one.node, len(order))
+        if one.quantity == "parameter_gradient":  # which all that share it add to
+            place = last.get(one.node, place)
         first_wrong = rank.get(one.quantity, 3)
-        if isolated:  # end to end everything behind a fault is wrong, gradients in front of it too
+        if stepped:
+            place, first_wrong = _moment(one), place
+        elif isolated:
+            # End to end everything behind a fault is wrong, and gradients in front of it.
             place, first_wrong = first_wrong, place
         return (single, isolated + stepped, place, first_wrong)
 
@@ -50,11 +56,18 @@ def judge(checker: Checker) -> None:
             checker.report.places[one.node] = span
 
 
+def _moment(step: Comparison) -> int:
+    """In a run of updates what comes first: the rates, then a loss, then the weights after it."""
+    if step.update is None:
+        return 0
+    return 2 * step.update + (1 if step.name == "loss" else 2)
+
+
 def _located(checker: Checker, found: Comparison) -> Comparison | None:
     """Where only end-to-end answers differ: the first module or node whose value does."""
-    from cnnspec.check.locate import first_different_module
+    from cnnspec.check.locate import first_different
 
-    return first_different_module(checker, found)
+    return first_different(checker, found)
 
 
 def _difference(checker: Checker, found: Comparison) -> Difference:

@@ -157,6 +157,17 @@ def check(
             help="That an engine may take for one answer.",
         ),
     ] = 600.0,
+    self_test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Plant faults into the compiled files, one at a time, and see that each is found.",
+        ),
+    ] = False,
+    faults: Annotated[
+        int,
+        typer.Option("--faults", min=1, max=10_000, metavar="N", help="So many of them."),
+    ] = 20,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
     ] = False,
@@ -194,6 +205,7 @@ def check(
       cnnspec check net.yaml --backends numpy,torch --steps 20
       cnnspec check net.yaml --backends numpy,keras,keras:jax,keras:torch
       cnnspec check net.yaml --source torch=my_net.py:Net
+      cnnspec check net.yaml --self-test
     """
     from cnnspec import heap, threads
 
@@ -227,6 +239,7 @@ def check(
         graph=graph,
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
+        self_test=faults if self_test else None,
         force=force,
         outputs=files,
         cache=cache_directory(cache, cache_dir),
