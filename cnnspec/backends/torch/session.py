@@ -262,16 +262,16 @@ class TorchSession:
         given: Any = {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
         if len(given) == 1:
             given = next(iter(given.values()))
-        loss = self.module.train_step(
-            self.model,
-            self._optimizer,
-            given,
-            self._targets(targets),
-            at.update,
-            updates_per_epoch,
+        return float(
+            self.module.train_step(
+                self.model,
+                self._optimizer,
+                given,
+                self._targets(targets),
+                at.update,
+                updates_per_epoch,
+            )
         )
-        self.model.zero_grad()  # as large as the weights, and of no use any more
-        return float(loss)
 
     def evaluate(
         self,
