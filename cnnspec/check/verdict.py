@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from cnnspec.check.compare import Comparison
+from cnnspec.check.evidence import precedence
+from cnnspec.check.failure import Failure, instances, written
+from cnnspec.check.majority import standing
 from cnnspec.check.options import Difference
 
 if TYPE_CHECKING:
@@ -26,23 +30,13 @@ def judge(checker: Checker) -> None:
     if not found:
         return
     checker.report.worsen("disagree")
-    order = {name: i for i, name in enumerate(checker.graph.users())}
-    rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
-
-    def key(one: Comparison) -> tuple[int, int, int, int]:
-        isolated = 0 if one.mode == "isolated" else 1
-        stepped = 1 if one.quantity == "step" else 0
-        single = 0 if one.dtype == "float64" else 1
-        place = order.get(one.node, len(order))
-        first_wrong = rank.get(one.quantity, 3)
-        if isolated:  # end to end everything behind a fault is wrong, gradients in front of it too
-            place, first_wrong = first_wrong, place
-        return (single, isolated + stepped, place, first_wrong)
-
-    first = min(found, key=key)
+    first = min(found, key=precedence(checker.graph))
     if first.mode == "end_to_end" and first.quantity != "step":
-        first = _located(checker, first) or first
-    checker.report.first_difference = _difference(checker, first)
+        located = _located(checker, first) or first
+    else:
+        located = first
+    made = _difference(checker, located)
+    checker.report.first_difference = replace(made, failure=_failure(checker, first, located))
 
 
 def _located(checker: Checker, found: Comparison) -> Comparison | None:
@@ -50,6 +44,16 @@ def _located(checker: Checker, found: Comparison) -> Comparison | None:
     from cnnspec.check.locate import first_different_module
 
     return first_different_module(checker, found)
+
+
+def _failure(checker: Checker, first: Comparison, located: Comparison) -> Failure:
+    """What is known about it; who stands alone is known of what all back ends were asked for."""
+    return Failure(
+        details=checker.evidence.of(located),
+        standing=standing(first, checker.report.comparisons),
+        written=written(checker.original, located, checker.options),
+        instances=instances(checker.original, located.node),
+    )
 
 
 def _difference(checker: Checker, found: Comparison) -> Difference:
