@@ -11,6 +11,7 @@ from cnnspec.check.data import write_results
 from cnnspec.check.engines import engines
 from cnnspec.check.files import Request, check_file, listed
 from cnnspec.check.jobs import in_jobs
+from cnnspec.check.minimize import each, folders, refuse_directory
 from cnnspec.check.options import EXIT_STATUS, Options, Report, SpecReport
 from cnnspec.check.report import tally, to_json, to_line, to_text
 from cnnspec.check.run import needs_process
@@ -35,6 +36,7 @@ def command(
     graph: bool = False,
     jobs: int = 1,
     in_process: bool = False,
+    minimize: str | None = None,
     force: bool = False,
     out: Say = print,
     say: Say = print,
@@ -62,6 +64,9 @@ def command(
     files, libraries = listed(specs)
     if save is not None and len(files) > 1:
         raise SetupError(Diagnostic("save-one", "`--save` takes the results of one spec"))
+    if minimize is not None:
+        for folder in folders(files, Path(minimize)):
+            refuse_directory(folder, force=force)
     request = Request(options, inputs, parameters or {})
     started = time.monotonic()
     found: dict[int, SpecReport] = {}
@@ -81,6 +86,10 @@ def command(
             else:
                 out(to_text(Report([report]), color=color, spans=spans) + "\n")
     whole = Report([found[index] for index in range(len(files))], libraries)
+    if minimize is not None:
+        for _, case in each(files, whole.specs, request, Path(minimize), force=force):
+            if form == "text":
+                out("\n".join(case.lines()) + "\n")
     if form == "json":
         out(to_json(whole))
     elif len(files) > 1 or libraries:

@@ -110,6 +110,16 @@ def check(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
     ] = False,
+    minimize: Annotated[
+        str | None,
+        typer.Option(
+            "--minimize",
+            metavar="DIR",
+            help="Write the smallest network that shows the first difference, and scripts that "
+            "show it without cnnspec.",
+            show_default=False,
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Prove that back ends compute the same.
@@ -125,6 +135,7 @@ def check(
       cnnspec check specs/*.yaml --format json > report.json
       cnnspec check net.yaml --backends numpy,torch --steps 20
       cnnspec check net.yaml --source torch=my_net.py:Net
+      cnnspec check net.yaml --minimize case
     """
     from cnnspec import heap, threads
 
@@ -153,6 +164,7 @@ def check(
         graph=graph,
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
+        minimize=minimize,
         force=force,
         out=out,
         say=say,
