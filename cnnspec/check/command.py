@@ -87,9 +87,9 @@ def command(
                 out(to_text(Report([report]), color=color, spans=spans) + "\n")
     whole = Report([found[index] for index in range(len(files))], libraries)
     if minimize is not None:
-        for _, case in each(files, whole.specs, request, Path(minimize), force=force):
+        for report, case in each(files, whole.specs, request, Path(minimize), force=force):
             if form == "text":
-                out("\n".join(case.lines()) + "\n")
+                out("\n".join(case.lines() if case else [f"note: {report.notes[-1]}"]) + "\n")
     if form == "json":
         out(to_json(whole))
     elif len(files) > 1 or libraries:

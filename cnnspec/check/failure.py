@@ -60,6 +60,11 @@ class Failure:
     instances: tuple[Instance, ...] = ()
 
 
+def style_of(options: Options) -> Style:
+    """How the text is written that is checked."""
+    return Style(random="counter")
+
+
 def written(graph: Graph, found: Comparison, options: Options) -> tuple[Written, ...]:
     """The layer's line in each file that a user can compile; a file of his own he has."""
     random = any(node.op.random for node in graph.nodes)
@@ -68,7 +73,7 @@ def written(graph: Graph, found: Comparison, options: Options) -> tuple[Written,
         if name in options.sources or name not in options.backends:
             continue
         try:
-            emitted = get(name).emit(graph, Style(random="counter"))
+            emitted = get(name.partition(":")[0]).emit(graph, style_of(options))
         except UserError:
             continue
         place = emitted.lines.get(found.node)

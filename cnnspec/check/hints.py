@@ -186,9 +186,9 @@ def _border(wrong: Array, setting: Setting) -> str:
             fewer = [each for each in needed if each != side]
             if not wrong[_without(wrong, fewer, width)].any():
                 needed = fewer
-        rows = "" if width == 1 else f"{width} of "
+        rows = "of" if width == 1 else f"{width} of"
         words = (
-            f"{'the last' if last else 'the first'} {rows}{wrong.shape[axis]} along "
+            f"{'the last' if last else 'the first'} {rows} {wrong.shape[axis]} along "
             f"{setting.axes[axis]}"
             for axis, last in needed
         )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cnnspec.backends.base import Dtype, Emitted, Session, Style
 from cnnspec.backends.keras.emit import COLUMN, emit
 from cnnspec.graph import Graph
+
+if TYPE_CHECKING:
+    from cnnspec.backends.case import Case
 
 IMPORTS = frozenset({"hashlib", "keras", "math", "numpy", "safetensors.numpy"})
 """All that an emitted file may import."""
@@ -34,6 +39,12 @@ class KerasBackend:
         from cnnspec.backends.keras.session import KerasSession
 
         return KerasSession(emitted, dtype=dtype, device=device, eager=eager, source=source)
+
+    def script(self, case: Case, about: str, engine: str = "") -> str | None:
+        """A few lines of plain Keras that show a fault of this back end's text."""
+        from cnnspec.backends.keras.script import script
+
+        return script(case, self.emit(case.graph, case.style), about, engine)
 
 
 BACKEND = KerasBackend()

@@ -27,7 +27,7 @@ def each(
     folder: Path,
     *,
     force: bool = False,
-) -> Iterator[tuple[SpecReport, Minimized]]:
+) -> Iterator[tuple[SpecReport, Minimized | None]]:
     """Minimise the first difference of every report that has one.
 
     Args:
@@ -36,6 +36,9 @@ def each(
         request: how they were checked.
         folder: for the case, or, of several specs, for a directory of each that differs.
         force: whether earlier cases may be replaced.
+
+    Yields:
+        A report, and its minimal case; None where its last note says why there is none.
 
     Raises:
         SetupError: a directory cannot be written.
@@ -51,12 +54,12 @@ def each(
                 options = replace(options, inputs=read_inputs(request.inputs, graph))
         except UserError:
             report.notes.append("no minimal case was made: the spec has changed on disk")
+            yield report, None
             continue
         needed = needs_process(narrow(options, report.first_difference.comparison))
         with engines(needed, in_process=options.in_process, timeout=options.timeout) as made:
             found = minimize(graph, report, options, made, target, force=force)
-        if found is not None:
-            yield report, found
+        yield report, found
 
 
 def folders(files: Sequence[str], folder: Path) -> list[Path]:

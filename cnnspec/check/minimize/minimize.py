@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cnnspec.backends import Style, get
 from cnnspec.check import samples
 from cnnspec.check.engines import Engine
-from cnnspec.check.minimize.case import DIGITS, Case, case_of
-from cnnspec.check.minimize.keras_script import keras_script
+from cnnspec.check.failure import style_of
+from cnnspec.check.minimize.case import DIGITS, case_of
 from cnnspec.check.minimize.script import run_script
-from cnnspec.check.minimize.search import MOST_CHECKS, MOST_SECONDS, Search, Smallest, Stopped
-from cnnspec.check.minimize.torch_script import torch_script
+from cnnspec.check.minimize.search import MOST_CHECKS, MOST_SECONDS, Search, Smallest
 from cnnspec.check.minimize.write import (
-    README,
+    SCRIPT,
     SOURCE,
     SPEC,
     refuse_directory,
@@ -178,7 +178,8 @@ def _written(
     )
     write_text(fresh / SPEC, best.text)
     weights = samples.weights(best.graph, best.graph.seed)
-    case = case_of(best.graph, best.comparison, inputs, weights, plain=False)
+    style = style_of(search.options)
+    case = case_of(best.graph, best.comparison, inputs, weights, style, plain=False)
     others = {
         "cotangents": {name: number.value for name, number in case.cotangents.items()},
         "targets": {name: number.value for name, number in case.targets.items()},
@@ -192,8 +193,9 @@ def _written(
         )
     about = _about(best, report)
     for name in best.comparison.backends:
-        if name not in search.options.sources:
-            _write_script(fresh, found, name, best, inputs, weights, about)
+        # The other one may be the spec itself, whose learning rates are exact.
+        if name in search.options.backends and name not in search.options.sources:
+            _write_script(fresh, found, name, best, inputs, weights, style, about)
     write_readme(fresh, _readme(found, best, about, report))
     return found
 
@@ -205,16 +207,18 @@ def _write_script(
     best: Smallest,
     inputs: Mapping[str, Array],
     weights: Mapping[str, Array],
+    style: Style,
     about: str,
 ) -> None:
     """The script of one back end: with plain numbers if these show it, else with the exact ones."""
-    framework = backend.partition(":")[0]
-    if framework not in ("torch", "keras"):
+    own, _, engine = backend.partition(":")
+    script = getattr(get(own), "script", None)  # a back end of a plug-in may have none
+    if script is None:
         return
-    path = fresh / f"reproduce_{framework}.py"
+    path = fresh / f"{SCRIPT}{backend.replace(':', '_')}.py"
     for plain in (True, False):
-        case = case_of(best.graph, best.comparison, inputs, weights, plain=plain)
-        text = _script(case, backend, about)
+        case = case_of(best.graph, best.comparison, inputs, weights, style, plain=plain)
+        text = script(case, about, engine)
         if text is None:
             found.notes.append(f"there is no script for gradients on the engine of {backend}")
             return
@@ -228,12 +232,6 @@ def _write_script(
             f"`{path.name}` does not show it by itself"
             + (": " + outcome.output.splitlines()[-1] if outcome.output else "")
         )
-
-
-def _script(case: Case, backend: str, about: str) -> str | None:
-    if backend == "torch":
-        return torch_script(case, backend, about)
-    return keras_script(case, backend, about)
 
 
 def _command(search: Search, *, given: bool) -> str:
@@ -287,4 +285,4 @@ def _readme(found: Minimized, best: Smallest, about: str, report: SpecReport) ->
     return lines
 
 
-__all__ = ["README", "Minimized", "Stopped", "minimize"]
+__all__ = ["Minimized", "minimize"]

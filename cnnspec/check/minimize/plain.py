@@ -3,6 +3,9 @@
 `input` maps names to shapes, `outputs` names to layers, and `train.loss` outputs to losses. Every
 layer of the network's own scope is `{key: fields}` with a name and a `from` that lists all it
 reads. The text says less: what is the default anyway is left out.
+
+Some faults only show in a spec as its author wrote it, with the parameters of its blocks. That is
+the value of its document, under `raw`, and nothing in it can be taken for granted.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from cnnspec.build import build
+from cnnspec.diagnostics import UserError
 from cnnspec.document import parse
 from cnnspec.expand import expand, flow
 from cnnspec.graph import Graph, Node, Value
 from cnnspec.ops.base import Op
 from cnnspec.ops.initializer import Initializer
 from cnnspec.ops.slicing import SplitPart
-from cnnspec.schema import VERSION
+from cnnspec.schema import VERSION, read_spec
 from cnnspec.training import Vocabulary
 
 Plain = dict[str, Any]
@@ -25,6 +30,7 @@ Plain = dict[str, Any]
 NAME = "minimal"
 OUTPUT = "output"
 ONLY_INPUT = "input"
+RAW = "raw"
 
 
 def key_of(layer: Mapping[str, Any]) -> str:
@@ -171,6 +177,35 @@ def structured(graph: Graph, *, train: bool, seed: int) -> Plain:
         losses = read["train"]["loss"]
         found["train"] = {**read["train"], "loss": losses if len(names) > 1 else {names[0]: losses}}
     found["seed"] = seed
+    if read["name"] != NAME:
+        found["name"] = read["name"]
+    return found
+
+
+def as_written(graph: Graph, *, train: bool, seed: int) -> Plain | None:
+    """The spec as its author wrote it; None where it is not in one file, or has been changed."""
+    if graph.origin is None:
+        return None
+    source = graph.origin.span.source
+    try:
+        raw: Any = plain(parse(source.text, source.name).value)
+        shapes = {entry.name: list(entry.shape) for entry in graph.inputs}
+        raw["input"] = shapes if isinstance(raw["input"], dict) else next(iter(shapes.values()))
+        raw["seed"] = seed
+        if not train:
+            raw.pop("train", None)
+        found = build(read_spec(parse(text_of({RAW: raw}), source.name))).graph
+    except UserError:
+        return None
+    same = [(n.id, n.op, n.shape) for n in found.nodes] == [
+        (n.id, n.op, n.shape) for n in graph.nodes
+    ]
+    return {RAW: raw} if same else None
+
+
+def content(spec: Plain) -> Plain:
+    """What a spec has at its top: of a raw one its document's value."""
+    found: Plain = spec.get(RAW, spec)
     return found
 
 
@@ -184,19 +219,16 @@ def copied(spec: Plain) -> Plain:
 
 def text_of(spec: Plain) -> str:
     """The spec as YAML, without what is the default anyway."""
+    if RAW in spec:
+        return _raw_text(spec[RAW])
     inputs, layers, outputs = spec["input"], spec["layers"], spec["outputs"]
-    lines = [f"cnnspec: {VERSION}", f"name: {NAME}"]
+    lines = [f"cnnspec: {VERSION}", f"name: {spec.get('name', NAME)}"]
     renamed = {next(iter(inputs)): ONLY_INPUT} if len(inputs) == 1 else {}
     if renamed:
         lines.append(f"input: {flow(next(iter(inputs.values())))}")
     else:
         lines += ["input:", *(f"  {name}: {flow(shape)}" for name, shape in inputs.items())]
-    if spec.get("define"):
-        lines.append("define:")
-        for name, block in spec["define"].items():
-            lines.append(f"  {name}:")
-            lines += [f"    {k}: {flow(v)}" for k, v in block.items() if k != "layers"]
-            lines += ["    layers:", *_lines(block["layers"], "      ")]
+    lines += _define(spec.get("define", {}))
     lines += ["layers:", *_lines(_brief(layers, renamed), "  ")]
     last = fields_of(layers[-1])["name"]
     if outputs != {OUTPUT: last} or len(layers) == 1:
@@ -213,6 +245,27 @@ def text_of(spec: Plain) -> str:
     if spec.get("seed"):
         lines.append(f"seed: {spec['seed']}")
     return "\n".join(lines) + "\n"
+
+
+def _raw_text(raw: Plain) -> str:
+    lines = []
+    for key, value in raw.items():
+        if key == "define":
+            lines += _define(value)
+        elif key == "layers":
+            lines += ["layers:", *_lines(value, "  ")]
+        else:
+            lines.append(f"{key}: {flow(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _define(blocks: Mapping[str, Any]) -> list[str]:
+    lines = ["define:"] if blocks else []
+    for name, block in blocks.items():
+        lines.append(f"  {name}:")
+        lines += [f"    {k}: {flow(v)}" for k, v in block.items() if k != "layers"]
+        lines += ["    layers:", *_lines(block["layers"], "      ")]
+    return lines
 
 
 def _brief(layers: Sequence[Plain], renamed: Mapping[str, str]) -> Iterator[Plain]:

@@ -16,7 +16,7 @@ from cnnspec.check.api import check_graph
 from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.engines import Engine
 from cnnspec.check.minimize import values, wires
-from cnnspec.check.minimize.plain import Plain, flat, structured, text_of
+from cnnspec.check.minimize.plain import Plain, as_written, content, flat, structured, text_of
 from cnnspec.check.options import REFERENCE, Difference, Options, SpecReport
 from cnnspec.diagnostics import UserError
 from cnnspec.document import parse
@@ -54,9 +54,11 @@ class Symptom:
 
     def shown(self, report: SpecReport, graph: Graph) -> Comparison | None:
         """The comparison of a report that shows the same, the furthest outside its bound."""
+        first = report.first_difference
+        located = () if first is None else (first.comparison,)
         found = [
             c
-            for c in report.comparisons
+            for c in (*report.comparisons, *located)
             if c.judged and not c.agree and self._same(c, graph) and severity(c) >= self._least()
         ]
         return max(found, key=severity, default=None)
@@ -67,12 +69,8 @@ class Symptom:
 
     def _same(self, c: Comparison, graph: Graph) -> bool:
         own = self.comparison
-        if (c.quantity, c.backends, c.dtype, c.mode) != (
-            own.quantity,
-            own.backends,
-            own.dtype,
-            own.mode,
-        ):
+        alike = ("quantity", "backends", "dtype", "mode", "training")
+        if any(getattr(c, name) != getattr(own, name) for name in alike):
             return False
         if own.quantity == "step":
             return (c.name if c.name in WHOLE else "") == (own.name if own.name in WHOLE else "")
@@ -166,6 +164,9 @@ class Search:
             if all(id in nodes for id in outputs):
                 yield self._flat([*nodes], list(dict.fromkeys(outputs)))
         yield structured(self.graph, train=step, seed=self.seed)
+        written = as_written(self.graph, train=step, seed=self.seed)
+        if written is not None:
+            yield written
 
     def _flat(self, ids: Sequence[str], outputs: Sequence[str]) -> Plain:
         step = self.symptom.comparison.quantity == "step"
@@ -216,7 +217,7 @@ class Search:
         """
         if time.monotonic() > self._until:
             raise Stopped(f"it was stopped after {self._most_seconds:g} s")
-        if not spec["layers"] or not spec["outputs"]:
+        if not content(spec)["layers"]:
             return False
         text = text_of(spec)
         if text in self._tried:
@@ -292,7 +293,7 @@ def size_of(spec: Plain, graph: Graph) -> tuple[int, ...]:
     shapes += [param.shape for param in graph.params().values()]
     return (
         len(graph.nodes),
-        len(spec.get("define", {})) + len(graph.inputs) + len(graph.outputs),
+        len(content(spec).get("define", {})) + len(graph.inputs) + len(graph.outputs),
         values.count_fields(spec),
         sum(math.prod(shape) for shape in shapes),
         sum(number for _, number in values.numbers(spec)),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cnnspec.check.minimize.plain import Plain, copied
+from cnnspec.check.minimize.plain import RAW, Plain, content, copied
 
 Path = tuple[Any, ...]
 
@@ -27,6 +27,8 @@ def defaults(spec: Plain) -> Iterator[Plain]:
     """Without one field, or one part of it; what it then is, is its default."""
     seen: set[Path] = set()
     for path, _ in _leaves(spec):
+        if "layers" not in path:  # a parameter of a block
+            continue
         for end in range(_field(path), len(path) + 1):
             short = path[:end]
             if short not in seen and isinstance(short[-1], str):
@@ -41,7 +43,7 @@ def _field(path: Path) -> int:
 
 def training(spec: Plain) -> Iterator[Plain]:
     """A plainer `train:` section, or none."""
-    if "train" not in spec:
+    if "train" not in spec or RAW in spec:
         return
     yield _without(spec, ("train",))
     for name in spec["train"]["loss"]:
@@ -67,7 +69,7 @@ def scalars(spec: Plain) -> Iterator[Plain]:
         if numbers and len(numbers) == len(value):
             for number in dict.fromkeys(numbers):
                 yield _with(spec, {path: number})
-    if spec.get("seed"):
+    if content(spec).get("seed"):
         yield _with(spec, {("seed",): 0})
 
 
@@ -99,7 +101,7 @@ def together(spec: Plain) -> Iterator[Plain]:
 
 def input_sizes(spec: Plain) -> Iterator[Plain]:
     """Smaller axes of space of the inputs, and nothing else, one by one and all together."""
-    found = [(path, value) for path, value in numbers(spec) if path[0] == "input" and path[2] > 0]
+    found = [(path, value) for path, value in numbers(spec) if path[0] == "input" and path[-1] > 0]
     for value in sorted({v for _, v in found}):
         for smaller in _smaller(value):
             paths = [path for path, v in found if v == value]
@@ -119,11 +121,7 @@ def _smaller(value: int) -> Iterator[int]:
 
 def numbers(spec: Plain) -> list[tuple[Path, int]]:
     """Every whole number of inputs and fields that could be smaller, by its path."""
-    found = [
-        (("input", name, axis), size)
-        for name, shape in spec["input"].items()
-        for axis, size in enumerate(shape)
-    ]
+    found = [(path, value) for path, value in _walk(content(spec)["input"], ("input",))]
     found += [
         (path, value)
         for path, value in _leaves(spec)
@@ -134,6 +132,7 @@ def numbers(spec: Plain) -> list[tuple[Path, int]]:
 
 def count_fields(spec: Plain) -> int:
     """How much is written that is no wire; what may be left out counts, numbers do not."""
+    spec = content(spec)
     train = spec.get("train", {})
     entries = sum(len(v) for e in train.values() if isinstance(e, dict) for v in _mappings(e))
     return sum(1 for _ in _leaves(spec)) + len(train) + entries + bool(spec.get("seed"))
@@ -149,10 +148,10 @@ def _mappings(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _leaves(spec: Plain) -> Iterator[tuple[Path, Any]]:
     """Every value of a field that is no list or mapping, wires left out."""
-    for path, value in _walk(spec["layers"], ("layers",)):
-        yield path, value
-    for path, value in _walk(spec.get("define", {}), ("define",)):
-        yield path, value
+    top = content(spec)
+    yield from _walk(top["layers"], ("layers",))
+    yield from _walk(top.get("define", {}), ("define",))
+    yield from _walk(top.get("parameters", {}), ("parameters",))
 
 
 def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
@@ -169,9 +168,10 @@ def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 def _lists(spec: Plain) -> Iterator[tuple[Path, list[Any]]]:
     """The lists that are values of fields, each once."""
-    paths = [path[: _field(path)] for path, _ in _leaves(spec) if len(path) > _field(path)]
+    leaves = [path for path, _ in _leaves(spec) if "layers" in path]
+    paths = [path[: _field(path)] for path in leaves if len(path) > _field(path)]
     for path in dict.fromkeys(paths):
-        found = _at(spec, path)
+        found = _at(content(spec), path)
         if isinstance(found, list):
             yield path, found
 
@@ -185,11 +185,11 @@ def _at(spec: Any, path: Sequence[Any]) -> Any:
 def _with(spec: Plain, changes: Mapping[Path, Any]) -> Plain:
     made = copied(spec)
     for path, value in changes.items():
-        _at(made, path[:-1])[path[-1]] = value
+        _at(content(made), path[:-1])[path[-1]] = value
     return made
 
 
 def _without(spec: Plain, path: Path) -> Plain:
     made = copied(spec)
-    del _at(made, path[:-1])[path[-1]]
+    del _at(content(made), path[:-1])[path[-1]]
     return made

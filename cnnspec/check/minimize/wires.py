@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cnnspec.check.minimize.plain import OUTPUT, Plain, copied, fields_of, key_of
+from cnnspec.check.minimize.plain import OUTPUT, RAW, Plain, content, copied, fields_of, key_of
 from cnnspec.ops.base import Shape
 
 
@@ -16,6 +16,8 @@ def cuts(spec: Plain, shapes: Mapping[str, Shape]) -> Iterator[Plain]:
         spec: the network.
         shapes: of the values of its own scope, by name.
     """
+    if RAW in spec:
+        return
     names = [fields_of(layer)["name"] for layer in spec["layers"]]
     for index in halving(len(names)):
         values = [name for name in shapes if name.partition(".")[0] == names[index]]
@@ -42,6 +44,8 @@ def halving(count: int) -> list[int]:
 
 def passed(spec: Plain) -> Iterator[Plain]:
     """The network without one layer, whose readers read what it reads first."""
+    if RAW in spec:
+        return
     for index in range(len(spec["layers"]) - 1, -1, -1):
         made = copied(spec)
         fields = fields_of(made["layers"].pop(index))
@@ -52,6 +56,8 @@ def passed(spec: Plain) -> Iterator[Plain]:
 
 def joined(spec: Plain) -> Iterator[Plain]:
     """Two inputs of one shape as one."""
+    if RAW in spec:
+        return
     names = list(spec["input"])
     for i, name in enumerate(names):
         for other in names[:i]:
@@ -62,13 +68,26 @@ def joined(spec: Plain) -> Iterator[Plain]:
 
 
 def nested(spec: Plain) -> Iterator[Plain]:
-    """Without one layer of a block or a sequence; only layers that are not read by name go."""
-    for path in _lists(spec):
-        for index in range(len(_at(spec, path)) - 1, -1, -1):
+    """Without one layer of a block or a sequence, one block, or one layer of a raw spec.
+
+    Only what is not read by name can go; the rest is no valid spec then.
+    """
+    top = content(spec)
+    paths = list(_lists(top))
+    if RAW in spec:
+        paths = [("layers",), *paths, *([("define",)] if "define" in top else [])]
+        for key in ("define", "outputs", "train", "parameters"):
+            if key in top:
+                made = copied(spec)
+                del content(made)[key]
+                yield made
+    for path in paths:
+        entries = _at(top, path)
+        for entry in list(entries) if isinstance(entries, dict) else range(len(entries))[::-1]:
             made = copied(spec)
-            if len(_at(made, path)) > 1:
-                del _at(made, path)[index]
-                yield pruned(made)
+            if len(entries) > 1:
+                del _at(content(made), path)[entry]
+                yield made if RAW in spec else pruned(made)
 
 
 def _lists(spec: Plain) -> Iterator[tuple[Any, ...]]:

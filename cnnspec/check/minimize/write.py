@@ -24,8 +24,8 @@ from cnnspec.weights import write_weights
 Array = npt.NDArray[Any]
 
 SPEC, WEIGHTS, INPUTS, README = "spec.yaml", "weights.safetensors", "inputs.npz", "README.md"
-OTHERS = ("cotangents.npz", "targets.npz", "reproduce_torch.py", "reproduce_keras.py")
-SOURCE = "source_"
+OTHERS = ("cotangents.npz", "targets.npz")
+SOURCE, SCRIPT = "source_", "reproduce_"
 PACKAGES = ("numpy", "torch", "keras", "tensorflow", "jax")
 
 
@@ -62,7 +62,7 @@ def refuse_directory(folder: Path, *, force: bool) -> None:
 
 def _is_ours(name: str) -> bool:
     known = (SPEC, WEIGHTS, INPUTS, README, *OTHERS)
-    return name in known or (name.startswith(SOURCE) and name.endswith(".py"))
+    return name in known or (name.startswith((SOURCE, SCRIPT)) and name.endswith(".py"))
 
 
 @contextmanager

@@ -7,30 +7,28 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from cnnspec.backends import Style, get
-from cnnspec.backends.base import Slot
-from cnnspec.check.minimize.case import Case, Number, input_of, output_of, written
-from cnnspec.check.minimize.script import code_in, headline, picked, printed
-from cnnspec.check.minimize.source import Source, names_in
-from cnnspec.check.stepping import UPDATES_PER_EPOCH
+from cnnspec.backends.base import Emitted, Slot
+from cnnspec.backends.case import Case, Number, code_in, headline, picked, printed, written
+from cnnspec.backends.taken_apart import Source, names_in
 
 INDENT = " " * 4
 TENSORFLOW = "tensorflow"
 
 
-def keras_script(case: Case, backend: str, about: str) -> str | None:
+def script(case: Case, emitted: Emitted, about: str, engine: str = "") -> str | None:
     """The script; None where the engine has no gradient that is the same in all of Keras.
 
     Args:
         case: what it shows.
-        backend: `keras`, or with an engine, `keras:jax`.
+        emitted: its text.
         about: one line on what is wrong.
+        engine: that Keras runs on, TensorFlow unless told.
     """
-    engine = backend.partition(":")[2] or TENSORFLOW
-    gradient = case.comparison.quantity in ("input_gradient", "parameter_gradient")
+    engine = engine or TENSORFLOW
+    gradient = case.quantity in ("input_gradient", "parameter_gradient")
     if gradient and engine != TENSORFLOW:
         return None
-    return _Writer(case, backend, engine).text(about)
+    return _Writer(case, emitted, engine).text(about)
 
 
 class _Bare(ast.NodeTransformer):
@@ -44,12 +42,11 @@ class _Bare(ast.NodeTransformer):
 
 
 class _Writer:
-    def __init__(self, case: Case, backend: str, engine: str) -> None:
+    def __init__(self, case: Case, emitted: Emitted, engine: str) -> None:
         self.case = case
         self.engine = engine
-        self.emitted = get(backend).emit(case.graph, Style(random="counter"))
-        self.source = Source(self.emitted.text)
-        self.found = case.comparison
+        self.emitted = emitted
+        self.source = Source(emitted.text)
 
     def text(self, about: str) -> str:
         """All of it: head, definitions, numbers, the call, and what it should have given."""
@@ -62,15 +59,15 @@ class _Writer:
         lines = [headline(about), ""]
         if self.engine != TENSORFLOW:
             lines += ["import os", "", f'os.environ["KERAS_BACKEND"] = "{self.engine}"', ""]
-        lines += [*sorted(self.source.import_lines(used)), ""]
-        lines += [f'keras.config.set_floatx("{self.found.dtype}")', ""]
+        lines += [*self.source.import_lines(used), ""]
+        lines += [f'keras.config.set_floatx("{self.case.dtype}")', ""]
         lines += [text + "\n" for text in code]
         return "\n".join([*lines, *body]) + "\n"
 
     def _body(self) -> Iterator[str]:
-        case, found = self.case, self.found
-        if found.name == "learning_rate":
-            yield f"actual = [learning_rate(u, {UPDATES_PER_EPOCH}) for u in range({case.steps})]"
+        case = self.case
+        if case.name == "learning_rate":
+            yield f"actual = [learning_rate(u, {case.per_epoch}) for u in range({case.steps})]"
             yield from self._end("actual", None)
             return
         if any(True for _ in case.arrays()):
@@ -81,8 +78,8 @@ class _Writer:
             yield from self._set(variable, case.inputs[name])
         yield from self._weights()
         actual = yield from self._call(names)
-        slot = self.emitted.slots.get(found.name)
-        of_data = found.quantity in ("forward", "input_gradient") or found.name == "loss"
+        slot = self.emitted.slots.get(case.name)
+        of_data = case.quantity in ("forward", "input_gradient") or case.name == "loss"
         yield from self._end(actual, None if of_data else slot)
 
     def _set(self, name: str, number: Number) -> Iterator[str]:
@@ -124,7 +121,7 @@ class _Writer:
 
     def _call(self, names: dict[str, str]) -> Generator[str, None, str]:
         """The passes; returns the expression of what is wrong."""
-        case, found = self.case, self.found
+        case = self.case
         given = _gathered(names)
         if case.steps:
             for name, number in case.targets.items():
@@ -134,23 +131,23 @@ class _Writer:
                 yield "model = logits_model(model)"
             yield "compile_model(model, run_eagerly=True)"
             yield f"for update in range({case.steps}):"
-            call = f"train_step(model, {given}, {wanted}, update, {UPDATES_PER_EPOCH})"
+            call = f"train_step(model, {given}, {wanted}, update, {case.per_epoch})"
             yield f"{INDENT}loss = {call}"
-            return "loss" if found.name == "loss" else self._variable(found.name)
+            return "loss" if case.name == "loss" else self._variable(case.name)
         outputs = list(case.cotangents)
         values = {name: f'y["{name}"]' if len(outputs) > 1 else "y" for name in outputs}
-        run = f"y = model({given}, training={found.training})"
-        if found.quantity in ("forward", "running_statistics"):
+        run = f"y = model({given}, training={case.training})"
+        if case.quantity in ("forward", "running_statistics"):
             yield run
-            forward = found.quantity == "forward"
-            return values[output_of(case)] if forward else self._variable(found.name)
+            forward = case.quantity == "forward"
+            return values[case.output] if forward else self._variable(case.name)
         for name, number in case.cotangents.items():
             yield from self._set(f"g_{name}", number)
-        source = names[input_of(case)]
-        if found.quantity == "input_gradient":
+        source = names[case.input]
+        if case.quantity == "input_gradient":
             yield from (f"{variable} = tf.constant({variable})" for variable in names.values())
         else:
-            source = f"{self._variable(found.name)}.value"
+            source = f"{self._variable(case.name)}.value"
         yield "with tf.GradientTape() as tape:"
         yield f"{INDENT}tape.watch({source})"
         yield f"{INDENT}{run}"

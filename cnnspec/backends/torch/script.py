@@ -5,26 +5,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Generator, Iterator
 
-from cnnspec.backends import Emitted, Style, get
-from cnnspec.backends.base import Slot
-from cnnspec.check.minimize.case import Case, Number, input_of, output_of, written
-from cnnspec.check.minimize.script import Picked, code_in, headline, picked, printed
-from cnnspec.check.minimize.source import Source, inlined, names_in
-from cnnspec.check.modes import has_modes
-from cnnspec.check.stepping import UPDATES_PER_EPOCH
+from cnnspec.backends.base import Emitted, Slot
+from cnnspec.backends.case import Case, Number, Picked, code_in, headline, picked, printed, written
+from cnnspec.backends.taken_apart import Source, inlined, names_in
 
 INDENT = " " * 4
 
 
-def torch_script(case: Case, backend: str, about: str) -> str:
+def script(case: Case, emitted: Emitted, about: str) -> str:
     """The script.
 
     Args:
         case: what it shows.
-        backend: the one whose text it is taken from.
+        emitted: its text.
         about: one line on what is wrong.
     """
-    emitted = get(backend).emit(case.graph, Style(random="counter"))
     return _Writer(case, emitted).text(about)
 
 
@@ -33,14 +28,12 @@ class _Writer:
         self.case = case
         self.emitted = emitted
         self.source = Source(emitted.text)
-        self.found = case.comparison
-        single = self.found.dtype == "float32"
+
+        single = self.case.dtype == "float32"
         self.dtype = "torch.float32" if single else "torch.float64"
         self.suffix = ", dtype=torch.float32" if single else ""
         cls = self.source.definitions[emitted.entry]
-        plain = (
-            None if case.steps or len(emitted.outputs) > 1 else inlined(cls, self.found.training)
-        )
+        plain = None if case.steps or len(emitted.outputs) > 1 else inlined(cls, self.case.training)
         self.plain = plain if plain is not None and self._loadable(plain[0]) else None
 
     def _loadable(self, made: list[ast.stmt]) -> bool:
@@ -58,15 +51,15 @@ class _Writer:
         used = names_in([tree, *(ast.parse(text) for text in code)]) | {"torch"}
         self.source.imports["torch"] = "import torch"
         self.source.imports["np"] = "import numpy as np"
-        lines = [headline(about), "", *sorted(self.source.import_lines(used)), ""]
+        lines = [headline(about), "", *self.source.import_lines(used), ""]
         lines += [text + "\n" for text in code]
         return "\n".join([*lines, *body]) + "\n"
 
     def _body(self) -> Iterator[str]:
-        case, found = self.case, self.found
+        case = self.case
         yield f"torch.set_default_dtype({self.dtype})"
-        if found.name == "learning_rate":
-            yield f"actual = [learning_rate(u, {UPDATES_PER_EPOCH}) for u in range({case.steps})]"
+        if case.name == "learning_rate":
+            yield f"actual = [learning_rate(u, {case.per_epoch}) for u in range({case.steps})]"
             yield from self._end("torch.tensor(actual)", None)
             return
         if any(True for _ in case.arrays()):
@@ -74,12 +67,12 @@ class _Writer:
         arguments = self._arguments()
         names = [name for name, _ in self.emitted.inputs]
         for argument, name in zip(arguments, names, strict=True):
-            wanted = found.quantity == "input_gradient" and name == input_of(case)
+            wanted = case.quantity == "input_gradient" and name == case.input
             yield from self._set(argument, case.inputs[name], wanted=wanted)
         yield from self._model()
         actual = yield from self._call(arguments)
-        slot = self.emitted.slots.get(found.name)
-        of_data = found.quantity in ("forward", "input_gradient") or found.name == "loss"
+        slot = self.emitted.slots.get(case.name)
+        of_data = case.quantity in ("forward", "input_gradient") or case.name == "loss"
         yield from self._end(actual, None if of_data else slot)
 
     def _arguments(self) -> list[str]:
@@ -104,20 +97,20 @@ class _Writer:
             value = self._code(self.case.weights[name], slot)
             states.setdefault(key[0], []).append((key[1], f"torch.tensor({value})"))
         if self.plain is None:
-            yield f"model = {self.emitted.entry}(){'' if self.found.training else '.eval()'}"
+            yield f"model = {self.emitted.entry}(){'' if self.case.training else '.eval()'}"
         else:
-            modes = {node.id for node in self.case.graph.nodes if has_modes(node)}
+            modes = self.case.two_modes()
             for statement in self.plain[0]:
                 text = ast.unparse(statement)
                 name = text.partition(" = ")[0]
-                yield text + (".eval()" if name in modes and not self.found.training else "")
+                yield text + (".eval()" if name in modes and not self.case.training else "")
         for module, entries in states.items():
             inner = ", ".join(f'"{key}": {value}' for key, value in entries)
             yield from printed(f"{module}.load_state_dict(", "{" + inner + "}", ", strict=False)")
 
     def _call(self, arguments: list[str]) -> Generator[str, None, str]:
         """The passes; returns the expression of what is wrong."""
-        case, found = self.case, self.found
+        case = self.case
         if case.steps:
             for name, number in case.targets.items():
                 yield from self._set(f"target_{name}", number)
@@ -125,21 +118,21 @@ class _Writer:
             wanted = _gathered({name: f"target_{name}" for name in case.targets})
             yield "optimizer = make_optimizer(model)"
             yield f"for update in range({case.steps}):"
-            call = f"train_step(model, optimizer, {given}, {wanted}, update, {UPDATES_PER_EPOCH})"
+            call = f"train_step(model, optimizer, {given}, {wanted}, update, {case.per_epoch})"
             yield f"{INDENT}loss = {call}"
-            if found.name == "loss":
+            if case.name == "loss":
                 return "torch.tensor(loss)"
-            return f'model.state_dict()["{self.emitted.slots[found.name].path}"]'
+            return f'model.state_dict()["{self.emitted.slots[case.name].path}"]'
         outputs = [output.name for output in case.graph.outputs if output.name in case.cotangents]
         if self.plain is None:
             yield f"y = model({', '.join(arguments)})"
         else:
             yield from (ast.unparse(statement) for statement in self.plain[1])
         values = {name: f'y["{name}"]' if len(outputs) > 1 else "y" for name in outputs}
-        if found.quantity == "forward":
-            return values[output_of(case)]
-        if found.quantity == "running_statistics":
-            return self._parameter(found.name)
+        if case.quantity == "forward":
+            return values[case.output]
+        if case.quantity == "running_statistics":
+            return self._parameter(case.name)
         for name, number in case.cotangents.items():
             yield from self._set(f"g_{name}" if len(outputs) > 1 else "g", number)
         heads = ", ".join(values[name] for name in case.cotangents)
@@ -147,15 +140,15 @@ class _Writer:
         several = len(outputs) > 1
         call = f"torch.autograd.backward([{heads}], [{seeds}])" if several else ""
         yield call or f"{heads}.backward({seeds})"
-        if found.quantity == "input_gradient":
+        if case.quantity == "input_gradient":
             names = [name for name, _ in self.emitted.inputs]
-            return f"{arguments[names.index(input_of(case))]}.grad"
-        return f"{self._parameter(found.name)}.grad"
+            return f"{arguments[names.index(case.input)]}.grad"
+        return f"{self._parameter(case.name)}.grad"
 
     def _parameter(self, name: str) -> str:
         path = self.emitted.slots[name].path
         head, _, rest = path.partition(".")
-        trained = self.found.quantity == "parameter_gradient"
+        trained = self.case.quantity == "parameter_gradient"
         get_ = "get_parameter" if trained else "get_buffer"
         if self.plain is None:
             return f'model.{get_}("{path}")'
@@ -164,11 +157,11 @@ class _Writer:
     def _end(self, actual: str, slot: Slot | None) -> Iterator[str]:
         expected = self.case.expected if slot is None else slot.store(self.case.expected)
         part: Picked = picked(expected, self.case, own=slot is None)
-        actual = f"{actual}.detach(){part.index}" if part.index else f"{actual}.detach()"
+        yield f"actual = {actual}.detach(){part.index}"
         yield from printed("expected = torch.tensor(", written(part.value), self.suffix + ")")
-        yield f'print("torch", torch.__version__, {actual}, "expected", expected, sep="\\n")'
+        yield 'print("torch", torch.__version__, actual, "expected", expected, sep="\\n")'
         tolerance = f"rtol=0, atol={self.case.tolerance!r}"
-        yield f"torch.testing.assert_close({actual}, expected, {tolerance})"
+        yield f"torch.testing.assert_close(actual, expected, {tolerance})"
 
 
 def _gathered(values: dict[str, str]) -> str:

@@ -43,8 +43,9 @@ class Source:
         return ast.unparse(plain(self.definitions[name]))
 
     def import_lines(self, names: Collection[str]) -> list[str]:
-        """The import statements for names in use, in the order of the file."""
-        return list(dict.fromkeys(self.imports[name] for name in self.imports if name in names))
+        """The import statements for names in use, `import` in front of `from`."""
+        lines = {self.imports[name] for name in self.imports if name in names}
+        return sorted(lines, key=lambda line: (line.startswith("from"), line))
 
 
 def _only(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:
@@ -77,6 +78,8 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _is_unneeded(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr) and ast.unparse(node).startswith("nn.init."):
+        return True
     return isinstance(node, ast.FunctionDef) and node.name in UNNEEDED
 
 
@@ -114,6 +117,7 @@ def inlined(cls: ast.stmt, training: bool) -> tuple[Statements, Statements, list
         The assignments of the constructor, those of the forward pass, of which the last is to
         `y`, and the arguments of the forward pass; None where it is more than assignments.
     """
+    cls = ast.parse(ast.unparse(cls)).body[0]  # one to change
     assert isinstance(cls, ast.ClassDef)
     methods = {m.name: m for m in cls.body if isinstance(m, ast.FunctionDef)}
     freed = _Freed(training)
