@@ -6,11 +6,11 @@ READY := $(VENV)/.ready
 # torch, TensorFlow and NumPy are each told to use all cores; several at once would fight.
 JOBS ?= 2
 
-.PHONY: help demo test nightly lint types bench bless docs clean
+.PHONY: help demo test nightly conformance lint types bench bless docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ nightly: $(READY) ## the long ones as well, with many more random networks
 	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "nightly or not nightly" \
 		--hypothesis-profile nightly --timeout 7200
 
+conformance: $(READY) ## run the node tests of ONNX in all back ends, and write docs/conformance.md
+	$(BIN)/python -m tests.conformance
+
 lint: $(READY) ## style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -41,7 +44,7 @@ bless: $(READY) ## rewrite the golden files, after looking at why they differ
 	$(BIN)/python -m pytest --bless
 	git diff --stat -- tests/golden tests/ui
 
-docs: $(READY) ## measure every op again, and write docs/ops.md and docs/schema.json
+docs: $(READY) ## measure every op again, and write docs/ops.md and the JSON schemas
 	$(BIN)/python -m cnnspec.testing.docs
 
 clean: ## remove the environment, caches and outputs

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.harness import Result
 
-NAMES = ("start_up", "torch_model", "keras_model", "numpy_model")
+NAMES = ("start_up", "check_lenet", "torch_model", "keras_model", "numpy_model")
 FOLDER = Path(".benchmarks")
 THREADS = (
     "OMP_NUM_THREADS",

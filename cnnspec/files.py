@@ -12,7 +12,14 @@ import stat
 
 from cnnspec.diagnostics import Diagnostic, SetupError
 
-__all__ = ["make_directory", "read_bytes", "refuse_existing", "write_bytes", "write_text"]
+__all__ = [
+    "make_directory",
+    "read_bytes",
+    "refuse_existing",
+    "require_writable",
+    "write_bytes",
+    "write_text",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -72,6 +79,28 @@ def refuse_existing(path: StrPath, *, force: bool = False) -> None:
                 help="`--force` (in Python `force=True`) replaces it",
             )
         )
+
+
+def require_writable(path: StrPath, *, force: bool = False) -> None:
+    """Ask, before long work, for all that can be known of whether `path` can be written to.
+
+    Raises:
+        SetupError: as `write_bytes` would; of a disk that is full only that will tell.
+    """
+    name = os.fspath(path)
+    if not name:
+        raise SetupError(Diagnostic("file-unwritable", "the name of the file to write is empty"))
+    refuse_existing(name, force=force)
+    if _is_special(name):
+        return
+    try:
+        folder = os.path.dirname(os.path.realpath(name))
+    except ValueError as error:
+        raise _refused(name, error) from None
+    if not os.path.isdir(folder):
+        raise _refused(name, FileNotFoundError())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _refused(name, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def make_directory(path: StrPath) -> None:

@@ -13,14 +13,16 @@ from contextlib import suppress
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 MOST = 2**31 - 1
 """Bytes; it takes an int."""
+USUAL = 1 << 25
+"""Up to which the library itself raises both."""
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(most: int = MOST) -> None:
     """Let arrays of up to 2 GiB live in the heap, and 2 GiB of it stay; nothing without glibc."""
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_TRIM_THRESHOLD, MOST)
-        mallopt(M_MMAP_THRESHOLD, MOST)
+        mallopt(M_TRIM_THRESHOLD, most)
+        mallopt(M_MMAP_THRESHOLD, most)
 
 
 def give_back() -> None:

@@ -56,24 +56,33 @@ def draw(name: str, param: Param, seed: int) -> Float64:
     return np.ascontiguousarray(values.reshape(param.shape))
 
 
+PORTION = 1 << 15
+"""Numbers that are made at a time, so that they stay in the cache."""
+
+
 def uniform(name: str, count: int, seed: int) -> Float64:
     """`count` numbers in [0, 1), 53 random bits each."""
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()
     # `key=` by keyword: the first positional argument is a seed, which is hashed again.
     stream = np.random.Philox(key=np.frombuffer(digest, "<u8").astype(np.uint64))
-    values: Float64 = (stream.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    values = np.empty(count)
+    for start in range(0, count, PORTION):
+        part = values[start : start + PORTION]
+        part[...] = stream.random_raw(len(part)) >> np.uint64(11)
+        part *= 2.0**-53
     return values
 
 
 def normal(name: str, count: int, seed: int) -> Float64:
     """`count` standard normal numbers, by Box and Muller's method, two from two uniform ones."""
-    u = uniform(name, 2 * math.ceil(count / 2), seed)
-    radius = np.sqrt(-2.0 * np.log1p(-u[0::2]))
-    angle = 2.0 * np.pi * u[1::2]
-    z = np.empty_like(u)
-    z[0::2] = radius * np.cos(angle)
-    z[1::2] = radius * np.sin(angle)
-    return z[:count]
+    values = uniform(name, 2 * math.ceil(count / 2), seed)
+    for start in range(0, len(values), PORTION):
+        pairs = values[start : start + PORTION]
+        radius = np.sqrt(-2.0 * np.log1p(-pairs[0::2]))
+        angle = 2.0 * np.pi * pairs[1::2]
+        pairs[0::2] = radius * np.cos(angle)
+        pairs[1::2] = radius * np.sin(angle)
+    return values[:count]
 
 
 def truncated_normal(name: str, count: int, seed: int) -> Float64:

@@ -131,6 +131,12 @@ def load_all(group: str, name: str | None = None) -> None:
             load(entry)
 
 
+def modules() -> list[str]:
+    """The module of every entry, in all groups; nothing is imported."""
+    groups = (OPS, CELLS, STRATEGIES, BACKENDS)
+    return sorted({entry.module for group in groups for entry in _entries(group)})
+
+
 def owner(entry: EntryPoint) -> str:
     """The package that an entry belongs to, with its version."""
     assert entry.dist is not None, "it has been found in a package"

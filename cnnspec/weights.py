@@ -97,14 +97,20 @@ def write_weights(
     Raises:
         SetupError: the file exists and `force` is not given, or the system refuses.
     """
+    files.refuse_existing(path, force=force)
+    files.write_bytes(path, weights_bytes(weights), force=force)
+
+
+def weights_bytes(weights: Mapping[str, Array]) -> bytes:
+    """What `write_weights` writes: the same bytes for the same weights."""
     from safetensors.numpy import save
 
-    files.refuse_existing(path, force=force)
     arrays = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     for name, array in arrays.items():
         if _code(array.dtype) not in DTYPES:
             raise TypeError(f"{name} is {array.dtype}, and weights are floating-point numbers")
-    files.write_bytes(path, save(arrays), force=force)
+    data: bytes = save(arrays)
+    return data
 
 
 # --- reading ---------------------------------------------------------------------------------

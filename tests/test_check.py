@@ -16,7 +16,8 @@ from cnnspec.check import SpecReport, check
 from cnnspec.check import engines as engines_module
 from cnnspec.check.command import command
 from cnnspec.check.engines import Child, EngineFailed
-from cnnspec.check.report import largest_relative, to_json, to_text
+from cnnspec.check.formats.document import to_json
+from cnnspec.check.report import largest_relative, to_text
 from cnnspec.diagnostics import SetupError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
@@ -63,6 +64,9 @@ def test_agreement_is_far_below_what_a_fault_would_give() -> None:
     assert largest_relative(found.comparisons) < 1e-13
     kinds = {(c.quantity, c.mode) for c in found.comparisons if c.dtype == "float64"}
     assert kinds == {
+        ("initializer", "initial"),
+        ("forward", "probe"),
+        ("input_gradient", "probe"),
         ("forward", "isolated"),
         ("forward", "end_to_end"),
         ("input_gradient", "isolated"),
@@ -178,7 +182,7 @@ def test_the_json_report_has_what_is_promised() -> None:
     for found in spec["comparisons"]:
         promised = "backends quantity mode dtype training node max_error bound worst"
         assert set(promised.split()) <= set(found)
-        assert found["mode"] in ("isolated", "end_to_end")
+        assert found["mode"] in ("initial", "isolated", "probe", "end_to_end")
         assert found["max_error"] <= found["bound"] or not found["judged"] or found["worst"]
 
 

@@ -30,7 +30,6 @@ from cnnspec.check import (
     trajectory,
 )
 from cnnspec.check.command import command
-from cnnspec.check.files import listed
 from cnnspec.check.rate import fitting, furthest
 from cnnspec.check.spread import Spread
 from cnnspec.check.worker import Sessions, receive, send
@@ -38,6 +37,7 @@ from cnnspec.diagnostics import Diagnostic, SetupError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.schema import read_spec
+from cnnspec.spec_files import listed
 
 SPEC = """\
 cnnspec: 1
@@ -242,13 +242,13 @@ def test_what_lacks_memory_beside_others_runs_again(
             if lacks:
                 report.worsen("environment")
                 report.diagnostics.append(Diagnostic("not-enough-memory", "too little"))
-                future.set_result((report, None))
+                future.set_result(report)
             else:
                 held.append((file, future))
             if len(held) == 2 or asked.count(files[1]) == 2:
                 while held:
                     done, waiting = held.pop()
-                    waiting.set_result((SpecReport(done), None))
+                    waiting.set_result(SpecReport(done))
             return future
 
         def close(self) -> None:
@@ -259,7 +259,7 @@ def test_what_lacks_memory_beside_others_runs_again(
     monkeypatch.setattr(jobs, "_size", lambda file, request: sizes[file])
     found = dict(jobs.in_jobs(files, cast("Any", None), 2))
     assert asked == [files[0], files[1], files[2], files[1]]
-    assert {index: report.status for index, (report, _) in found.items()} == dict.fromkeys(
+    assert {index: report.status for index, report in found.items()} == dict.fromkeys(
         range(3), "agree"
     )
 

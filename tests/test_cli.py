@@ -125,12 +125,15 @@ def test_no_read_right(run: Shell, command: str, monkeypatch: pytest.MonkeyPatch
         ["compile", "net.yaml"],
         ["compile", "net.yaml", "-b", "torch", "--check"],
         ["compile", "net.yaml", "-b", "torch", "--weights", "w"],
-        ["compile", "net.yaml", "-b", "torch", "-o", "a", "--check", "--weights", "w"],
         ["compile", "net.yaml", "-b", "mxnet"],
         ["init-weights", "net.yaml"],
         ["init-weights", "net.yaml", "-o", "w", "--seed", "-1"],
         ["init-weights", "net.yaml", "-o", "w", "--seed", "x"],
         ["check", "net.yaml", "--backends", ","],
+        ["check", "net.yaml", "--format", "xml"],
+        ["check", "net.yaml", "-o", "a"],
+        ["check", "net.yaml", "--format", "json", "--format", "junit"],
+        ["check", "net.yaml", "--format", "json", "-o", "a", "--format", "junit", "-o", "./a"],
         ["check", "net.yaml", "--steps", "-1"],
         ["check", "net.yaml", "--dtype", "float16"],
         ["check", "net.yaml", "--source", "torch"],
@@ -411,13 +414,19 @@ def test_compile_check(run: Shell) -> None:
     edited = Path("net.py").read_text().replace("nn.Conv2d(1, 2, 3)", "nn.Conv2d(1, 2, 5)")
     Path("net.py").write_text(edited)
     result = run(*check)
-    assert (result.status, result.out) == (1, "")
+    assert result.status == 1
     code = "file-differs"
     assert f"error[{code}]" in result.err
     assert "nn.Conv2d(1, 2, 5)" in result.err
+    lines = result.out.splitlines()
+    assert lines[:2] == ["--- net.py", "+++ net.py (compiled)"]
+    assert "-        self.conv1 = nn.Conv2d(1, 2, 5)" in lines
+    assert "+        self.conv1 = nn.Conv2d(1, 2, 3)" in lines
     assert Path("net.py").read_text() == edited
     Path("net.py").write_bytes(b"\xff\xfe\x00")
-    assert run(*check).status == 1
+    result = run(*check)
+    assert (result.status, result.out) == (1, "")
+    assert "byte 0 is the first that differs" in result.err
     assert run("compile", "net.yaml", "-b", "torch", "-o", ".", "--check").status == 2
 
 
@@ -532,19 +541,21 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "jobs": len(os.sched_getaffinity(0)),
         "in_process": False,
         "force": False,
+        "outputs": [],
+        "cache": None,
         "color": False,
     }
     options = (
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
         "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force "
-        "--reduce --graph --jobs 3 -p width=4"
+        "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
     assert asked == {
         "specs": ["net.yaml"],
         "backends": ("numpy", "torch"),
-        "form": "json",
+        "form": "junit",
         "dtype": "float32",
         "seed": 3,
         "steps": 0,
@@ -557,6 +568,8 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "jobs": 3,
         "in_process": True,
         "force": True,
+        "outputs": [("json", "a.json")],
+        "cache": "kept",
         "color": False,
     }
 

@@ -13,10 +13,11 @@ from cnnspec.backends import Emitted, Style, get
 from cnnspec.build import build
 from cnnspec.check import SpecReport, check
 from cnnspec.check.compare import Comparison, compare
+from cnnspec.check.formats.document import to_json
 from cnnspec.check.hints import Setting, hints
 from cnnspec.check.histogram import Histogram, histogram
 from cnnspec.check.majority import standing
-from cnnspec.check.report import difference, to_json
+from cnnspec.check.report import difference
 from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.render import render
@@ -245,7 +246,7 @@ def test_a_report_names_the_pattern_the_lines_and_both_places(report: SpecReport
     found = report.first_difference
     assert found is not None
     assert found.node == "first.inner.0.leaky_relu1"
-    text = render([difference(found, None)], "full")
+    text = render([difference(found, report)], "full")
     assert "torch's is 2 times numpy's in every wrong element" in text
     graph = build(read_spec(parse(SPEC, "small.yaml"))).graph
     emitted = get("torch").emit(graph)
@@ -260,10 +261,7 @@ def test_a_report_names_the_pattern_the_lines_and_both_places(report: SpecReport
 def test_the_place_of_each_instance_is_shown(report: SpecReport) -> None:
     found = report.first_difference
     assert found is not None
-    graph = build(read_spec(parse(SPEC, "small.yaml"))).graph
-    origin = graph.node(found.node).origin
-    assert origin is not None
-    text = render([difference(found, origin.span)], "full")
+    text = render([difference(found, report)], "full")
     assert "--> small.yaml:9:9" in text
     assert "in `first.inner.0`, which is made here" in text
     assert "in `first`, which is made here" in text

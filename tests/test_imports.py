@@ -84,3 +84,10 @@ def test_importing_the_package_is_nearly_free() -> None:
     modules = set(process.stdout.split())
     assert not modules & {*HEAVY, "pydantic", "yaml", "typer"}
     assert {m for m in modules if m.startswith("cnnspec")} == {"cnnspec", "cnnspec.version"}
+
+
+def test_comparing_a_compiled_file_needs_no_framework(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text("cnnspec: 1\ninput: [1, 4]\nlayers: [tanh]\n")
+    command = ["compile", "net.yaml", "-b", "torch", "-o", "net.py"]
+    for more in ([], ["--check"]):
+        assert not loaded([*command, *more], tmp_path) & set(HEAVY)

@@ -19,7 +19,6 @@ from cnnspec.check.api import check_graph
 from cnnspec.check.command import command
 from cnnspec.check.engines import engines
 from cnnspec.check.minimize import Minimized, folders, minimize, refuse_directory
-from cnnspec.check.minimize import minimize as module
 from cnnspec.check.minimize.plain import flat, structured, text_of
 from cnnspec.check.minimize.script import Outcome
 from cnnspec.check.minimize.search import Search, size_of
@@ -106,7 +105,8 @@ FAULTS = [
 @pytest.fixture
 def unrun(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts are written and not run: that takes seconds, and other tests do it."""
-    monkeypatch.setattr(module, "run_script", lambda path: Outcome(path.is_file(), ""))
+    module = "cnnspec.check.minimize.minimize"
+    monkeypatch.setattr(sys.modules[module], "run_script", lambda path: Outcome(path.is_file(), ""))
 
 
 @pytest.mark.usefixtures("unrun")

@@ -224,6 +224,9 @@ class Session(Protocol):
         Without `copy` they may be the model's own memory, and hold until it changes.
         """
 
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn by the text with this seed; nothing is set."""
+
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics; DataError where names or shapes do not fit."""
 
@@ -323,8 +326,11 @@ class Backend(Protocol):
         dtype: Dtype = "float64",
         device: str = "cpu",
         eager: bool = True,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text; SetupError where the framework is missing.
+
+        With `drawn=False` its weights mean nothing until `assign`, which takes less time.
 
         With `eager=False` the framework may compile the step before it runs it, which takes a
         while and pays off over many steps.

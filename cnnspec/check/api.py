@@ -13,11 +13,12 @@ from cnnspec.backends import BUILT_IN
 from cnnspec.backends import get as get_backend
 from cnnspec.build import build
 from cnnspec.check.engines import Engine, engines
-from cnnspec.check.options import DEFAULT_BACKENDS, Options, Report, SpecReport, Status
+from cnnspec.check.options import Options, Report, SpecReport, Status
 from cnnspec.check.run import needs_process, run
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError, SpecError, UserError
 from cnnspec.document import read
 from cnnspec.graph import Graph
+from cnnspec.quantities import DEFAULT_BACKENDS
 from cnnspec.schema import read_spec
 
 Array = npt.NDArray[Any]

@@ -92,6 +92,7 @@ def isolated(
     at: At,
     seed: int,
     replicates: int,
+    feed: Mapping[str, tuple[Array, ...]] | None = None,
 ) -> Bounds:
     """Bounds of every node on its own, fed with the reference's inputs and cotangents.
 
@@ -106,16 +107,16 @@ def isolated(
         at: for random layers.
         seed: of the perturbations.
         replicates: their number.
+        feed: other inputs of all nodes, which `answer` was given as well.
     """
     found = Bounds()
     uses = Counter(node.weights_id for node in nodes)
     batch = len(next(iter(inputs.values())))
-    known = {**inputs, **answer.values}
+    if feed is None:
+        feed = feeds(nodes, {**inputs, **answer.values})
     common: dict[str, Any] = {"training": training, "at": at}
-    _linear(found, nodes, reference, weights, inputs, answer, known, uses, batch, common)
-    _smooth(
-        found, nodes, reference, weights, inputs, answer, known, batch, common, seed, replicates
-    )
+    _linear(found, nodes, reference, weights, inputs, answer, feed, uses, batch, common)
+    _smooth(found, nodes, reference, weights, inputs, answer, feed, batch, common, seed, replicates)
     for node in nodes:
         if node.op.exact:
             found.values[node.id] = np.zeros_like(found.values[node.id])
@@ -133,7 +134,7 @@ def _linear(
     weights: Mapping[str, Array],
     inputs: Mapping[str, Array],
     answer: Trace,
-    known: Mapping[str, Array],
+    feed: Mapping[str, tuple[Array, ...]],
     uses: Mapping[str, int],
     batch: int,
     common: Mapping[str, Any],
@@ -147,7 +148,6 @@ def _linear(
     owners = {node.weights_id for node in nodes if node.params}
     moved = _names(linear.values())
     positive = Lazy(answer.gradients, lambda name: np.abs(answer.gradients[name]))
-    feed = feeds(nodes, known)
     absolute = Lazy(feed, lambda id: tuple(np.abs(value) for value in feed[id]))
 
     def keep(kind: str, id: str, value: Any) -> None:
@@ -193,7 +193,7 @@ def _smooth(
     weights: Mapping[str, Array],
     inputs: Mapping[str, Array],
     answer: Trace,
-    known: Mapping[str, Array],
+    feed: Mapping[str, tuple[Array, ...]],
     batch: int,
     common: Mapping[str, Any],
     seed: int,
@@ -203,7 +203,7 @@ def _smooth(
     smooth = {node.id: node for node in nodes if node.op.bound == "perturbation"}
     if not smooth:
         return
-    feed, cotangents = feeds(nodes, known), answer.gradients
+    cotangents = answer.gradients
     linear = {node.weights_id for node in nodes if node.params and node.id not in smooth}
     owned = _names(smooth.values())
     step = ISOLATED_STEP
@@ -226,7 +226,10 @@ def _smooth(
             return value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
 
         def shaken(id: str, shake: Any = shake) -> tuple[Array, ...]:
-            return tuple(shake(value) for value in feed[id]) if id in smooth else feed[id]
+            if id not in smooth:
+                return feed[id]
+            kinks = smooth[id].op.kinks
+            return tuple(_off(kinks, value, shake(value)) for value in feed[id])
 
         def moved_cotangent(id: str, shake: Any = shake) -> Any:
             return shake(cotangents[id]) if id in smooth else cotangents[id]
@@ -272,6 +275,11 @@ def _smooth(
             found.parameters[name] = rounding + parameters.coefficient(name, factors[name])
 
 
+def _off(kinks: tuple[float, ...], value: Array, moved: Array) -> Array:
+    """Moved values, but for those on a kink: inputs are the same bits everywhere."""
+    return np.where(np.isin(value, kinks), value, moved) if kinks else moved
+
+
 def _names(nodes: Iterable[Node[Op]]) -> dict[str, Node[Op]]:
     """The parameters and statistics that nodes use, by canonical name, with one that does."""
     return {f"{node.weights_id}.{p.name}": node for node in nodes for p in node.params}
@@ -293,15 +301,30 @@ def end_to_end(
     at: At,
     seed: int,
     replicates: int,
+    backward: bool = True,
 ) -> Bounds:
-    """Bounds of the whole network, by perturbing everything on the way."""
+    """Bounds of the whole network, by perturbing everything on the way.
+
+    Args:
+        graph: the network.
+        reference: a NumPy session with the weights.
+        sample: inputs and cotangents.
+        answer: the reference's.
+        own: bounds of each node on its own.
+        training: the mode.
+        at: for random layers.
+        seed: of the perturbations.
+        replicates: their number.
+        backward: whether of gradients too.
+    """
     step = END_TO_END_STEP
+    gradients = own.parameters if backward else ()
     spreads = {
         kind: Spread({n: v for n, v in getattr(answer, kind).items() if n in wanted}, step)
         for kind, wanted in (
             ("values", answer.values),
-            ("inputs", answer.inputs),
-            ("parameters", own.parameters),
+            ("inputs", answer.inputs if backward else ()),
+            ("parameters", gradients),
             ("statistics", own.statistics),
         )
     }
@@ -317,7 +340,7 @@ def end_to_end(
         # way is moved.
         other = reference.trace(
             sample.inputs,
-            cotangents=sample.cotangents,
+            cotangents=sample.cotangents if backward else None,
             noise=noise.seeded(seeds(seed, "end to end", replicate)),
             observe=see,
             training=training,

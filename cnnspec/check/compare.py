@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnspec.check.pieces import magnitude, pieces
+from cnnspec.quantities import Mode, Quantity
 
 Array = npt.NDArray[Any]
-
-Quantity = Literal["forward", "input_gradient", "parameter_gradient", "running_statistics", "step"]
-Mode = Literal["isolated", "end_to_end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Comparison:
     Attributes:
         backends: the pair; the first is the reference where there is one.
         quantity: what was compared.
-        mode: isolated or end to end.
+        mode: isolated, a probe of ties and kinks, or end to end; initial, where nothing has run.
         dtype: of the arithmetic that is judged.
         training: whether in training mode.
         node: the layer.

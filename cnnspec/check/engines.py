@@ -216,6 +216,10 @@ class Remote:
             "call", key=self.key, method=method, args=args, kwargs=kwargs, hold=hold
         )
 
+    def draw(self, **options: Any) -> Future[Any]:
+        """The moments of what new models start with: the arguments of `initial.moments`."""
+        return self.engine.submit("draw", key=self.key, options=options)
+
     def take(self, hold: str, parts: Sequence[Hashable]) -> Future[Any]:
         """Parts of a held answer, in this order; each can be taken once."""
         return self.engine.submit("take", hold=hold, parts=tuple(parts))

@@ -44,7 +44,7 @@ def precedence(graph: Graph) -> Callable[[Comparison], tuple[int, int, int, int]
     rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
 
     def key(one: Comparison) -> tuple[int, int, int, int]:
-        isolated = 0 if one.mode == "isolated" else 1
+        isolated = 0 if one.mode in ("isolated", "probe") else 1
         stepped = 1 if one.quantity == "step" else 0
         single = 0 if one.dtype == "float64" else 1
         place = order.get(one.node, len(order))

@@ -15,25 +15,23 @@ from contextlib import ExitStack
 from cnnspec import memory
 from cnnspec.check import effort
 from cnnspec.check.engines import Child, EngineFailed, engines
-from cnnspec.check.files import Request, check_file, graph_of
+from cnnspec.check.files import Request, built_of, check_file
 from cnnspec.check.options import SpecReport
 from cnnspec.check.run import needed_bytes, needs_process
 from cnnspec.check.worker import receive, send, widen
-from cnnspec.diagnostics import Span, UserError
+from cnnspec.diagnostics import UserError
 from cnnspec.heap import give_back, keep_freed_memory
 from cnnspec.passes.reduce import reduce
 
-Checked = tuple[SpecReport, Span | None]
-
-MOST_BYTES = 15 << 30
-"""Memory that networks checked at the same time may need together."""
+MOST_BYTES = 27 << 29
+"""Memory that networks checked at the same time may need together: 13.5 GiB."""
 FRESH_BYTES = 4 << 30
 """Of a network that needs more, engines keep too much: the next one gets others."""
 FRAMEWORK_BYTES = 5 << 28
 """What a process and its engines take for themselves: 1.25 GiB."""
 
 
-def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tuple[int, Checked]]:
+def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tuple[int, SpecReport]]:
     """Check files in several processes, the largest network first.
 
     Args:
@@ -47,7 +45,7 @@ def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tupl
     sizes = {index: _size(file, request) for index, file in enumerate(files)}
     waiting = sorted(sizes, key=lambda index: -sizes[index])
     most = min(MOST_BYTES, memory.available() or MOST_BYTES)
-    running: dict[Future[Checked], tuple[int, Child]] = {}
+    running: dict[Future[SpecReport], tuple[int, Child]] = {}
     with ExitStack() as stack:
         free = []
         for number in range(count):
@@ -69,17 +67,17 @@ def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tupl
             for future in done:
                 index, child = running.pop(future)
                 try:
-                    report, span = future.result()
+                    report = future.result()
                     if running and _lacks_memory(report):  # which the others will give back
                         waiting.append(index)
                         sizes[index] = most
                     else:
-                        yield index, (report, span)
+                        yield index, report
                 except EngineFailed as fault:
                     report = SpecReport(files[index], "engine_failed")
                     report.diagnostics.append(fault.diagnostic())
                     child.revive()
-                    yield index, (report, None)
+                    yield index, report
                 free.append(child)
 
 
@@ -90,7 +88,7 @@ def _lacks_memory(report: SpecReport) -> bool:
 def _size(file: str, request: Request) -> int:
     """About the bytes that a check of this file needs; what is no spec needs few."""
     try:
-        graph = graph_of(file, request)
+        graph = built_of(file, request).graph
     except UserError:  # the job will tell
         return FRAMEWORK_BYTES
     if request.options.reduce:

@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec.backends.base import Trace
-from cnnspec.check import bounds
+from cnnspec.check import bounds, effort
 from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT, Bounds
-from cnnspec.check.options import REFERENCE
 from cnnspec.check.pieces import distance
 from cnnspec.check.samples import Sample
 from cnnspec.check.worker import parts
 from cnnspec.graph import Graph, Node, Output
 from cnnspec.liveness import inference_nodes
 from cnnspec.ops.base import Op
+from cnnspec.quantities import REFERENCE
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker
@@ -199,18 +199,36 @@ def each_node(graph: Graph, known: Known, nodes: Sequence[Node[Op]]) -> dict[Par
     return found
 
 
+def pulls(checker: Checker, training: bool) -> bool:
+    """Whether gradients of the whole are compared in a mode.
+
+    In inference a large network's are not: its layers' are, each on its own, and how gradients find
+    their way from one to the next shows in training. Of a file of the user's own only the whole is.
+    """
+    return training or bool(checker.options.sources) or not effort.costly(checker.graph)
+
+
 def end_to_end(checker: Checker, known: Known) -> None:
     """The files as they are: outputs, gradients of inputs and parameters, statistics."""
     answers = Answers(checker, "float64", "end to end")
-    options = {"cotangents": known.sample.cotangents, "training": known.training}
+    backward = pulls(checker, known.training)
+    options: dict[str, Any] = {"training": known.training}
+    wanted = _whole(checker, known)
+    if backward:
+        own: dict[Part, Array] = dict(parts(known.answer))
+        options["cotangents"] = known.sample.cotangents
+    else:
+        own = dict(known.answer.outputs.items())
+        wanted = {found.name: found for found in wanted.values() if found.quantity == "forward"}
     if checker.reference_stands_in:
-        answers.add(REFERENCE, dict(parts(known.answer)))
+        answers.add(REFERENCE, own)
     names = [n for n in checker.names("float64") if deterministic(checker, n, known.training)]
-    answers.ask(dict.fromkeys(names, ("gradients", (known.sample.inputs,), options)))
+    method = "gradients" if backward else "forward"
+    answers.ask(dict.fromkeys(names, (method, (known.sample.inputs,), options)))
     compare_all(
         checker,
         answers,
-        _whole(checker, known),
+        wanted,
         mode="end_to_end",
         dtype="float64",
         training=known.training,

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from cnnspec.check.compare import Comparison
 from cnnspec.check.failure import Failure
-from cnnspec.diagnostics import Diagnostic
+from cnnspec.diagnostics import Diagnostic, Span
 from cnnspec.ops.base import Shape
+from cnnspec.quantities import DEFAULT_BACKENDS
 
 Status = Literal[
     "agree", "disagree", "engine_failed", "invalid_data", "invalid_spec", "environment"
@@ -34,9 +35,6 @@ EXIT_STATUS = {
     "environment": 2,
 }
 
-DEFAULT_BACKENDS = ("numpy", "torch", "keras")
-REFERENCE = "numpy"
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -53,6 +51,8 @@ class Options:
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
         save: keep weights, inputs and outputs of the reference in the report.
+        initializers: compare what the files draw for initial weights with what the spec says.
+        probe: feed layers that decide with ties and kinks.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
     """
@@ -67,6 +67,8 @@ class Options:
     reduce: bool = False
     graph: bool = False
     save: bool = False
+    initializers: bool = True
+    probe: bool = True
     in_process: bool = False
     timeout: float = 600.0
 
@@ -103,22 +105,26 @@ class SpecReport:
         status: of this spec.
         comparisons: all of them, judged or not.
         first_difference: None where everything agrees.
-        diagnostics: faults of the spec or the data, engines that failed, notes.
+        places: of the layers that differ, in the spec.
+        diagnostics: faults of the spec or the data, engines that failed, warnings of the spec.
         notes: what a reader has to know: a stated default, what could not be compared.
         saved: the reference's weights, inputs and outputs, for `--save`.
         inputs: shapes of the inputs that it was run on, by name.
         reduced: whether these are smaller than the spec's own; None where nobody asked for it.
+        cached: whether all of this was found by an earlier check of the same.
     """
 
     spec: str
     status: Status = "agree"
     comparisons: list[Comparison] = field(default_factory=list)
     first_difference: Difference | None = None
+    places: dict[str, Span] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     saved: dict[str, dict[str, npt.NDArray[Any]]] = field(default_factory=dict)
     inputs: dict[str, Shape] = field(default_factory=dict)
     reduced: bool | None = None
+    cached: bool = False
 
     @property
     def agree(self) -> bool:
@@ -138,10 +144,12 @@ class Report:
     Attributes:
         specs: in the order they were given.
         libraries: files of directories that only define blocks, and are not checked.
+        diagnostics: why nothing was checked, where the request makes no sense.
     """
 
     specs: list[SpecReport] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
     @property
     def status(self) -> Status:

@@ -1,19 +1,17 @@
-"""A check's report as text for people and JSON for machines."""
+"""A check's report as text for people, and what is wrong in it as diagnostics."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from cnnspec.check import failure
-from cnnspec.check.compare import Comparison, Worst, severity
+from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.options import Difference, Report, SpecReport, Status
-from cnnspec.diagnostics import Diagnostic, Label, Span
+from cnnspec.diagnostics import Diagnostic, Label
 from cnnspec.ops.base import show
-from cnnspec.render import render
+from cnnspec.render import clean, render
 
 OUTCOMES: dict[Status, str] = {
     "disagree": "disagree",
@@ -23,97 +21,23 @@ OUTCOMES: dict[Status, str] = {
     "environment": "lack something",
 }
 """What is said of several specs that do not agree."""
-QUANTITIES = ("forward", "input_gradient", "parameter_gradient", "running_statistics", "step")
-MODES = ("isolated", "end_to_end")
 
 
-def to_json(report: Report) -> str:
-    """The whole report, as one JSON document."""
-    document = {
-        "status": report.status,
-        "libraries": report.libraries,
-        "specs": [_spec(spec) for spec in report.specs],
-    }
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
-def _spec(report: SpecReport) -> dict[str, Any]:
-    found = report.first_difference
-    return {
-        "spec": report.spec,
-        "status": report.status,
-        "agree": report.agree,
-        "inputs": {name: list(shape) for name, shape in report.inputs.items()},
-        "reduced": report.reduced,
-        "comparisons": [_comparison(c) for c in report.comparisons],
-        "first_difference": None if found is None else _difference(found),
-        "notes": report.notes,
-        "diagnostics": json.loads(render(report.diagnostics, "json"))["diagnostics"],
-    }
-
-
-def _number(value: float | None) -> float | str | None:
-    """JSON has no infinity and no NaN."""
-    if value is None or math.isfinite(value):
-        return value
-    return str(value)
-
-
-def _comparison(c: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "backends": list(c.backends),
-        "quantity": c.quantity,
-        "mode": c.mode,
-        "dtype": c.dtype,
-        "training": c.training,
-        "node": c.node,
-        "name": c.name,
-        "agree": c.agree,
-        "max_error": _number(c.max_error),
-        "relative_error": _number(c.relative),
-        "bound": _number(c.bound),
-        "worst": None if c.worst is None else _worst(c.worst),
-        "judged": c.judged,
-    }
-    if c.reason:
-        found["reason"] = c.reason
-    if c.update is not None:
-        found["update"] = c.update
-    if c.reference_error is not None:
-        found["reference_error"] = _number(c.reference_error)
-    return found
-
-
-def _worst(worst: Worst) -> dict[str, Any]:
-    return {
-        "index": list(worst.index),
-        "a": _number(worst.a),
-        "b": _number(worst.b),
-        "error": _number(abs(worst.a - worst.b)),
-        "bound": _number(worst.bound),
-    }
-
-
-def _difference(found: Difference) -> dict[str, Any]:
-    return {
-        "node": found.node,
-        "file": found.file,
-        "line": found.line,
-        "column": found.column,
-        **_comparison(found.comparison),
-        **failure.fields(found),
-    }
-
-
-# --- text ------------------------------------------------------------------------------------
-
-
-def to_text(report: Report, *, color: bool = False, spans: dict[str, Span] | None = None) -> str:
+def to_text(report: Report, *, color: bool = False) -> str:
     """A table for each spec, and what is wrong in full."""
-    parts = [_text(spec, color=color, span=(spans or {}).get(spec.spec)) for spec in report.specs]
+    parts = [_text(spec, color=color) for spec in report.specs]
+    parts += [library_line(library) for library in report.libraries]
+    if report.diagnostics:
+        parts.append(render(report.diagnostics, "full", color=color))
     if len(report.specs) > 1:
         parts.append(tally(report))
     return "\n\n".join(parts)
+
+
+def diagnostics_of(report: SpecReport) -> list[Diagnostic]:
+    """All that is wrong with a spec: where back ends differ first, warnings last."""
+    found = report.first_difference
+    return [*([] if found is None else [difference(found, report)]), *report.diagnostics]
 
 
 def tally(report: Report) -> str:
@@ -126,27 +50,35 @@ def tally(report: Report) -> str:
     return found
 
 
+def library_line(path: str) -> str:
+    """What is said of a library of blocks in a directory."""
+    return f"{clean(path)}: a library of blocks, which is not checked"
+
+
 def to_line(report: SpecReport) -> str:
     """The outcome of one spec of many, in one line, and what a reader has to know."""
     sizes = ", ".join(show(shape) for shape in report.inputs.values())
     at = f" at {sizes}" if report.reduced else ""
-    return f"{report.spec}{at}: {_verdict(report)}"
+    warnings = sum(d.severity == "warning" for d in report.diagnostics)
+    more = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+    more += ", from the cache" if report.cached else ""
+    return f"{clean(report.spec)}{at}: {verdict(report)}{more}"
 
 
-def _text(report: SpecReport, *, color: bool, span: Span | None) -> str:
-    lines = [f"{report.spec}: {_verdict(report)}"]
+def _text(report: SpecReport, *, color: bool) -> str:
+    lines = [f"{clean(report.spec)}: {verdict(report)}"]
     table = list(_table(report.comparisons))
     if table:
         lines += ["", *table]
-    lines += [f"note: {note}" for note in report.notes]
-    if report.first_difference is not None:
-        lines += ["", render([difference(report.first_difference, span)], "full", color=color)]
-    if report.diagnostics:
-        lines += ["", render(report.diagnostics, "full", color=color)]
+    lines += [f"note: {clean(note)}" for note in report.notes]
+    found = diagnostics_of(report)
+    if found:
+        lines += ["", render(found, "full", color=color)]
     return "\n".join(lines)
 
 
-def _verdict(report: SpecReport) -> str:
+def verdict(report: SpecReport) -> str:
+    """The outcome of one spec in one phrase."""
     if report.status == "agree":
         count = sum(c.judged for c in report.comparisons)
         return f"agree ({count} comparisons, {headline(report.comparisons)})"
@@ -206,12 +138,19 @@ def _table(comparisons: list[Comparison]) -> Iterable[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def difference(found: Difference, span: Span | None) -> Diagnostic:
-    """The first difference as a diagnostic at the layer's place in the spec."""
+def difference(found: Difference, report: SpecReport) -> Diagnostic:
+    """A difference as a diagnostic at the layer's place in the spec."""
+    span = report.places.get(found.node)
     c = found.comparison
     where = f"`{c.name}`" if c.name != found.node else f"`{found.node}`"
-    mode = "with the reference's inputs" if c.mode == "isolated" else "end to end"
+    mode = {
+        "isolated": "with the reference's inputs",
+        "probe": "on ties and kinks",
+        "end_to_end": "end to end",
+        "initial": "",
+    }[c.mode]
     what = {
+        "initializer": f"the initial values of {where}",
         "forward": f"the output of {where}",
         "input_gradient": f"the gradient of `{found.node}` with respect to its input",
         "parameter_gradient": f"the gradient of {where}",
@@ -219,7 +158,7 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
         "step": f"{where} after update {c.update}",
     }[c.quantity]
     notes = []
-    if c.worst is not None:
+    if c.worst is not None and c.mode != "initial":
         index = ", ".join(str(i) for i in c.worst.index)
         notes.append(
             f"worst element [{index}]: {c.worst.a!r} and {c.worst.b!r}, "
@@ -229,10 +168,11 @@ def difference(found: Difference, span: Span | None) -> Diagnostic:
     notes += failure.notes(found)
     if c.reason:
         notes.append(c.reason)
-    notes.append(
-        f"{c.dtype}, {mode}, in {'training' if c.training else 'inference'} mode; "
-        f"largest error {c.max_error:.3e}"
-    )
+    if c.mode != "initial":
+        notes.append(
+            f"{c.dtype}, {mode}, in {'training' if c.training else 'inference'} mode; "
+            f"largest error {c.max_error:.3e}"
+        )
     message = f"{c.backends[0]} and {c.backends[1]} differ in {what}"
     return Diagnostic(
         "backends-differ",

@@ -12,12 +12,24 @@ import numpy.typing as npt
 
 from cnnspec import memory
 from cnnspec.backends import At, Emitted, Style, get
-from cnnspec.check import bounds, effort, margin, modes, rate, samples, single, stepping, verdict
+from cnnspec.check import (
+    bounds,
+    effort,
+    initial,
+    margin,
+    modes,
+    probe,
+    rate,
+    samples,
+    single,
+    stepping,
+    verdict,
+)
 from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
 from cnnspec.check.evidence import Evidence
-from cnnspec.check.options import REFERENCE, Options, SpecReport
+from cnnspec.check.options import Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
 from cnnspec.check.store import Store
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
@@ -25,15 +37,20 @@ from cnnspec.graph import Graph, Node
 from cnnspec.heap import give_back
 from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
+from cnnspec.quantities import REFERENCE
 from cnnspec.training import DEFAULT_RATE, default_training
 
 Array = npt.NDArray[Any]
 
 INFERENCE, TRAINING = modes.INFERENCE, modes.TRAINING
+ALONE = ("isolated", "probe")
+"""Modes in which each layer is given its inputs."""
 HOPELESS = 30
 """Decisions that rounding could flip from which on other inputs will not have none of them."""
 ONE_BY_ONE = 1 << 30
 """Bytes of activations, or of weights, from which on engines take turns."""
+HEAVY = ("gradients", "step")
+"""What they take turns at: there all gradients are at hand at once."""
 
 
 def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]) -> SpecReport:
@@ -107,6 +124,7 @@ class Checker:
         self.known: dict[bool, modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
+        self._own_draws: dict[str, dict[str, initial.Moments]] = {}
         self._store = Store()
         self._judged: set[tuple[str, bool]] = set()  # nodes on their own, and in which mode
 
@@ -131,7 +149,8 @@ class Checker:
             self.tell(
                 {name: ("assign", (dict(self.weights),), {}) for name in self.names("float64")}
             )
-        if any(c.dtype == "float64" for c in wrong) and all(c.mode != "isolated" for c in wrong):
+        whole = [c for c in wrong if c.mode != "initial"]
+        if any(c.dtype == "float64" for c in whole) and not any(c.mode in ALONE for c in whole):
             self._compare_rest(sample)
         verdict.judge(self)
 
@@ -170,13 +189,19 @@ class Checker:
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
-            extra: dict[str, Any] = {"eager": not self.options.graph}
+            extra: dict[str, Any] = {"eager": not self.options.graph, "drawn": source is not None}
             if source is not None:
                 extra["source"] = source
             for dtype in self.options.dtypes:
                 session, future = Remote.open(self.engines[name], emitted[name], dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
                 opening[f"{name} {dtype}"] = future
+        drawn = initial.options(self.graph, self.seed) if self.options.initializers else None
+        drawing = {
+            name: by_dtype[self.options.dtypes[0]].draw(**drawn)
+            for name, by_dtype in self.sessions.items()
+            if drawn is not None and name not in self.options.sources
+        }
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
             weights = dict(self.weights)
@@ -186,7 +211,9 @@ class Checker:
                 weights = self.plain.weights(copy=False)
             for name, by_dtype in self.sessions.items():
                 assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
-        self._opening = [opening, assigning]
+        self._opening = [opening, drawing, assigning]
+        if drawn is not None and self.reference_stands_in:
+            self._own_draws = {REFERENCE: initial.moments(self.reference, **drawn)}
 
     def _open_reference(self, style: Style) -> None:
         from cnnspec.backends.numpy.session import NumpySession
@@ -220,9 +247,10 @@ class Checker:
     def _join(self) -> None:
         """Wait for the sessions, once."""
         if self._opening:
-            opening, assigning = self._opening
+            opening, drawing, assigning = self._opening
             self._opening = []
             self._ask(opening)
+            initial.judge(self, self._own_draws | self.collect(drawing))
             self._ask({k: f for k, f in assigning.items() if k.split()[0] not in self.failed})
             silence(self)
 
@@ -271,7 +299,8 @@ class Checker:
     ) -> dict[str, Any]:
         """Call a method of several engines' sessions, at once if memory lets them."""
         found: dict[str, Any] = {}
-        for names in ([name] for name in calls) if self.one_by_one else (list(calls),):
+        heavy = self.one_by_one and any(method in HEAVY for method, _, _ in calls.values())
+        for names in ([name] for name in calls) if heavy else (list(calls),):
             futures = {}
             for name in names:
                 method, args, kwargs = calls[name]
@@ -316,9 +345,7 @@ class Checker:
                 break
             # What was compared of this draw with decisions that none of the next will have.
             self.report.comparisons = [
-                c
-                for c in self.report.comparisons
-                if c.mode == "isolated" or c.backends[0] == "spec"
+                c for c in self.report.comparisons if c.mode in ALONE or c.backends[0] == "spec"
             ]
             self.evidence.keep(self.report.comparisons)
         flipping = [node.id for node in self.graph.nodes if node.id in unsafe]
@@ -367,6 +394,9 @@ class Checker:
         self._judged |= {(node.id, known.training) for node in known.alone}
         if "float64" in self.options.dtypes:
             modes.isolated(self, known)
+            known.answer.own = {}
+            if self.options.probe:
+                probe.probe(self, known)
         known.answer.own = {}
         if "float32" in self.options.dtypes and self.plain is not None:
             single.single_precision(self, known)
@@ -406,6 +436,7 @@ class Checker:
             at=At(),
             seed=self.seed,
             replicates=whole,
+            backward=modes.pulls(self, known.training),
         )
         spread, known.whole.spread = known.whole.spread, {}
         values = {**inputs, **answer.values}

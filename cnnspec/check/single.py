@@ -11,9 +11,9 @@ import numpy.typing as npt
 from cnnspec.check import bounds, modes
 from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import Lazy
-from cnnspec.check.options import REFERENCE
 from cnnspec.graph import Node
 from cnnspec.ops.base import Op
+from cnnspec.quantities import REFERENCE
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker

@@ -13,9 +13,9 @@ from cnnspec.backends import At
 from cnnspec.check import effort, modes, samples
 from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT, Bounds
-from cnnspec.check.options import REFERENCE
 from cnnspec.check.trajectory import Batch, Trajectory
 from cnnspec.heap import give_back
+from cnnspec.quantities import REFERENCE
 from cnnspec.training import Adam
 
 if TYPE_CHECKING:

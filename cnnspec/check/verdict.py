@@ -12,6 +12,7 @@ from cnnspec.check.evidence import precedence
 from cnnspec.check.failure import Failure, instances, written
 from cnnspec.check.majority import standing
 from cnnspec.check.options import Difference
+from cnnspec.diagnostics import Span
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker
@@ -37,6 +38,10 @@ def judge(checker: Checker) -> None:
         located = first
     made = _difference(checker, located)
     checker.report.first_difference = replace(made, failure=_failure(checker, first, located))
+    for one in (first, located, *found):
+        span = _place(checker, one.node)
+        if span is not None:
+            checker.report.places[one.node] = span
 
 
 def _located(checker: Checker, found: Comparison) -> Comparison | None:
@@ -57,11 +62,15 @@ def _failure(checker: Checker, first: Comparison, located: Comparison) -> Failur
 
 
 def _difference(checker: Checker, found: Comparison) -> Difference:
-    try:
-        origin = checker.graph.node(found.node).origin
-    except KeyError:
-        origin = None
-    if origin is None:
+    span = _place(checker, found.node)
+    if span is None:
         return Difference(found.node, found)
-    span = origin.span
     return Difference(found.node, found, span.source.name, span.line, span.column)
+
+
+def _place(checker: Checker, node: str) -> Span | None:
+    try:
+        origin = checker.graph.node(node).origin
+    except KeyError:
+        return None
+    return None if origin is None else origin.span

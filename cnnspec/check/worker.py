@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from cnnspec.diagnostics import UserError
-from cnnspec.heap import give_back
+from cnnspec.heap import MOST, USUAL, give_back, keep_freed_memory
 
 COUNT = struct.Struct("<Q")
 PIPE_BYTES = 1 << 20
@@ -74,16 +74,25 @@ LARGE = 10**6
 """Weights of a model that is worth looking for: that takes longer than checking a small one."""
 
 
-class Sessions:
-    """The sessions of one process, by key; the same commands in a child and in this process."""
+HUGE = 10**8
+"""Of one whose memory is needed as soon as it is free."""
 
-    def __init__(self) -> None:
+
+class Sessions:
+    """The sessions of one process, by key; the same commands in a child and in this process.
+
+    Args:
+        alone: whether the process is there for nothing else, and its memory theirs to manage.
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self._alone = alone
         self._open: dict[str, Any] = {}
         self._weights: dict[str, int] = {}
         self._held: dict[str, Mapping[Hashable, Any]] = {}
 
     def handle(self, command: str, arguments: dict[str, Any]) -> Any:
-        """`open` a session, `call` a method of one, `take` parts of a held answer, or `close`.
+        """`open` a session, `call` one, `draw` from it, `take` of a held answer, or `close`.
 
         A call with `hold` keeps its answer under that name; each part can be taken once.
         """
@@ -94,6 +103,8 @@ class Sessions:
             backend = get(arguments.pop("backend"))
             emitted = arguments.pop("emitted")
             self._weights[key] = sum(math.prod(slot.shape) for slot in emitted.slots.values())
+            if self._alone:
+                keep_freed_memory(USUAL if self._weights[key] >= HUGE else MOST)
             self._open[key] = backend.open(emitted, **arguments)
             return None
         if command == "close":
@@ -108,6 +119,10 @@ class Sessions:
             pick = held.pop if isinstance(held, dict) else held.__getitem__
             return [pick(part) for part in arguments["parts"]]
         session = self._open[arguments["key"]]
+        if command == "draw":
+            from cnnspec.check.initial import moments
+
+            return moments(session, **arguments["options"])
         hold = arguments["hold"]
         self._held.pop(hold, None)  # its memory may be needed
         found = getattr(session, arguments["method"])(*arguments["args"], **arguments["kwargs"])
@@ -156,7 +171,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     widen(out, sys.stdin.buffer)
     os.dup2(2, 1)
-    sessions = Sessions()
+    sessions = Sessions(alone=True)
     while True:
         try:
             command, arguments = receive(sys.stdin.buffer)

@@ -20,7 +20,6 @@ from cnnspec.cli.app import (
 )
 from cnnspec.cli.reading import load
 from cnnspec.cli.terminal import out, say
-from cnnspec.diagnostics import DataError, Diagnostic
 from cnnspec.render import clean
 
 if TYPE_CHECKING:
@@ -62,7 +61,8 @@ def compile_spec(
         bool,
         typer.Option(
             "--check",
-            help="Write nothing; exit with status 1 if the output is not what would be written.",
+            help="Write nothing; exit with status 1 and a diff if a file is not, byte for byte, "
+            "what would be written.",
         ),
     ] = False,
     map_file: Annotated[
@@ -88,7 +88,7 @@ def compile_spec(
       cnnspec compile net.yaml -b keras -o net_keras.py
       cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
       cnnspec compile net.yaml -b torch -p width=128 -o net.py
-      cnnspec compile net.yaml -b torch -o net.py --check     # up to date?
+      cnnspec compile net.yaml -b torch -o net.py --check     # up to date? for CI
       cnnspec compile net.yaml -b torch -o net.py --map net.map.json
     """
     if output is None and (check or weights is not None):
@@ -97,8 +97,6 @@ def compile_spec(
         )
     if map_file is not None and output is not None and _same(map_file, output):
         raise typer.BadParameter("the map and the source are one file", param_hint="--map")
-    if check and weights is not None:
-        raise typer.BadParameter("--check compares source, not weights", param_hint="--weights")
     from cnnspec import backends
     from cnnspec.backends.base import Style
 
@@ -106,33 +104,34 @@ def compile_spec(
     emitted = backends.get(backend).emit(
         graph, Style(random="counter" if reproducible else "framework")
     )
-    if map_file is not None and not check:
+    made = [] if output is None else [(output, emitted.text.encode())]
+    if map_file is not None:
         from cnnspec.backends.mapping import source_map
 
-        if output is not None:
-            files.refuse_existing(output, force=force)
-        text = json.dumps(source_map(emitted, graph), indent=2) + "\n"
-        files.write_text(map_file, text, force=force)
-    if output is None:
-        out(emitted.text.rstrip("\n"))
-    elif check:
-        _compare(emitted.text, output)
-    elif weights is None:
-        files.write_text(output, emitted.text, force=force)
-        say(f"wrote {clean(output)}")
-    else:
-        from cnnspec.weights import read_weights, write_weights
+        mapped = json.dumps(source_map(emitted, graph), indent=2) + "\n"
+        made.insert(0, (map_file, mapped.encode()))
+    if weights is not None and output is not None:
+        from cnnspec.weights import read_weights, weights_bytes
 
         values = read_weights(weights, graph)
         beside = f"{os.path.splitext(output)[0]}.safetensors"
-        # Both are asked for before either is written.
-        files.refuse_existing(output, force=force)
-        in_place = os.path.exists(beside) and os.path.samefile(weights, beside)
-        if not in_place:
-            files.refuse_existing(beside, force=force)
-        files.write_text(output, emitted.text, force=force)
-        if not in_place:
-            write_weights(beside, values, force=force)
+        if not (os.path.exists(beside) and os.path.samefile(weights, beside)):
+            made.append((beside, weights_bytes(values)))
+    if check:
+        from cnnspec.committed import require_same
+
+        for diff in require_same(made):
+            out(diff)
+        return
+    for path, _ in made:  # all are asked for before one is written
+        files.refuse_existing(path, force=force)
+    for path, data in made:
+        files.write_bytes(path, data, force=force)
+    if output is None:
+        out(emitted.text.rstrip("\n"))
+    elif weights is None:
+        say(f"wrote {clean(output)}")
+    else:
         say(f"wrote {clean(output)} and {clean(beside)}; to load them:")
         say(_loading(emitted, output, beside))
 
@@ -168,37 +167,6 @@ def init_weights(
 
 def _same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _compare(text: str, path: str) -> None:
-    """Raise DataError unless the file is this text."""
-    again = "compile again with `--force`"
-    if not os.path.lexists(path):
-        raise DataError(
-            Diagnostic("file-differs", f"there is no file `{path}` yet", help="compile it")
-        )
-    found = files.read_bytes(path)
-    if found == text.encode():
-        return
-    ours = text.splitlines()
-    theirs = found.decode(errors="replace").splitlines()
-    line = next(
-        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
-        min(len(ours), len(theirs)),
-    )
-    notes = []
-    if line < len(theirs):
-        notes.append(f"line {line + 1} of the file:  {theirs[line].strip()}")
-    if line < len(ours):
-        notes.append(f"line {line + 1} would be:     {ours[line].strip()}")
-    raise DataError(
-        Diagnostic(
-            "file-differs",
-            f"`{path}` is not what would be written; line {line + 1} is the first that differs",
-            notes=tuple(notes),
-            help=again,
-        )
-    )
 
 
 def _loading(emitted: Emitted, output: str, weights: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import typer
@@ -20,6 +22,8 @@ from cnnspec.cli.app import (
 from cnnspec.cli.terminal import colored, out, say
 
 Dtype = Literal["float64", "float32"]
+# Of an option that is given several times typer reads no literals.
+Form = StrEnum("Form", ["text", "json", "junit", "sarif", "github", "markdown"])
 
 
 @command("check")
@@ -36,9 +40,25 @@ def check(
     backends: Annotated[
         str, typer.Option("--backends", metavar="NAMES", help="Separated by commas.")
     ] = "numpy,torch,keras",
-    form: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="How to print the report.")
-    ] = "text",
+    forms: Annotated[
+        list[Form] | None,
+        typer.Option(
+            "--format",
+            help="How to give the report; several times for several files of it.",
+            show_default="text",
+        ),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the report of the `--format` of the same position to this file; the text "
+            "is still printed.",
+            show_default=False,
+        ),
+    ] = None,
     dtype: Annotated[
         Literal["float64", "float32"] | None,
         typer.Option("--dtype", help="Check in this one alone.", show_default="both"),
@@ -121,6 +141,23 @@ def check(
         ),
     ] = None,
     force: ForceOption = False,
+    cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Skip specs that have agreed before and of which nothing has changed.",
+            show_default="as `cache` in [tool.cnnspec] of pyproject.toml says, and no under CI",
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--cache-dir",
+            metavar="DIR",
+            help="Where results are kept; `--cache` is meant with it.",
+            show_default=".cnnspec_cache",
+        ),
+    ] = None,
 ) -> None:
     """Prove that back ends compute the same.
 
@@ -133,6 +170,7 @@ def check(
       cnnspec check net.yaml
       cnnspec check specs/ --reduce
       cnnspec check specs/*.yaml --format json > report.json
+      cnnspec check specs/ --format junit -o junit.xml --format github
       cnnspec check net.yaml --backends numpy,torch --steps 20
       cnnspec check net.yaml --source torch=my_net.py:Net
       cnnspec check net.yaml --minimize case
@@ -143,8 +181,10 @@ def check(
     if not in_process:
         heap.keep_freed_memory()
     from cnnspec.check import command as run
+    from cnnspec.config import cache_directory
     from cnnspec.parameters import written
 
+    form, files = _reports([form.value for form in forms or ()], outputs or [])
     names = tuple(name.strip() for name in backends.split(",") if name.strip())
     if not names:
         raise typer.BadParameter("name at least one back end", param_hint="--backends")
@@ -166,6 +206,8 @@ def check(
         in_process=in_process,
         minimize=minimize,
         force=force,
+        outputs=files,
+        cache=cache_directory(cache, cache_dir),
         out=out,
         say=say,
         color=colored(sys.stdout),
@@ -233,6 +275,21 @@ def train(
         parameters=parameters or (),
     )
     raise typer.Exit(status)
+
+
+def _reports(forms: Sequence[str], files: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """What is printed, and the form of each file."""
+    if len(files) > len(forms):
+        raise typer.BadParameter("each file needs a --format of its own", param_hint="--output")
+    if len({os.path.realpath(file) for file in files}) < len(files):
+        raise typer.BadParameter("two reports would be one file", param_hint="--output")
+    printed = forms[len(files) :] or ["text"]
+    if len(printed) > 1:
+        raise typer.BadParameter(
+            f"one report can be printed, and {' and '.join(printed)} have no file: -o FILE",
+            param_hint="--format",
+        )
+    return printed[0], list(zip(forms, files, strict=False))
 
 
 def _source(text: str) -> tuple[str, str, str | None]:

@@ -34,11 +34,14 @@ class KerasBackend:
         device: str = "cpu",
         eager: bool = True,
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text, or over a file in its place."""
         from cnnspec.backends.keras.session import KerasSession
 
-        return KerasSession(emitted, dtype=dtype, device=device, eager=eager, source=source)
+        return KerasSession(
+            emitted, dtype=dtype, device=device, eager=eager, source=source, drawn=drawn
+        )
 
     def script(self, case: Case, about: str, engine: str = "") -> str | None:
         """A few lines of plain Keras that show a fault of this back end's text."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -87,6 +88,7 @@ class KerasSession:
         device: str = "cpu",
         eager: bool = True,
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise SetupError(
@@ -108,7 +110,8 @@ class KerasSession:
             self.program = own_program(source[0], f"{emitted.entry} keras")
         with self._precision():
             self.module = self.program.run() if source is None else run_own(self.program, source[0])
-            self.model, self.inference = self._made(self._entry()(), self.module)
+            with nullcontext() if drawn else _undrawn():
+                self.model, self.inference = self._made(self._entry()(), self.module)
             split = emitted.logits and hasattr(self.module, "logits_model")
             self.logits: Any = self.module.logits_model(self.model) if split else self.model
         if source is not None:
@@ -167,6 +170,18 @@ class KerasSession:
         """Every parameter and running statistic; each is made when it is asked for if not now."""
         live = _Live(self.emitted, self.model)
         return dict(live) if copy else live
+
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn from this seed."""
+        # An initializer without a seed asks Python's generator for one.
+        kept = random.getstate()
+        random.seed(seed)
+        try:
+            with self._precision():
+                model, _ = self._made(self._entry()(), self.module)
+        finally:
+            random.setstate(kept)
+        return _Live(self.emitted, model)
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
@@ -499,11 +514,37 @@ class _Tapped:
             return [tap(name, *own, y) for name, y in zip(names, found, strict=True)]
 
         self.module = self.program.run(**{TAP: tap, FEED: feed, PARTS: parts})
-        with _as_deep_as_without_taps():
+        with _as_deep_as_without_taps(), _undrawn():
             if emitted.training_only:
                 self.model, self.inference = _both(self.module)
             else:
                 self.model = self.inference = getattr(self.module, emitted.entry)()
+
+
+DRAWING = (
+    keras.initializers.Orthogonal,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.VarianceScaling,
+)
+
+
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """Zeros for random numbers, for a model whose weights will be another one's."""
+
+    def zeros(self: Any, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.zeros(shape, dtype)
+
+    kept = [cls.__call__ for cls in DRAWING]
+    try:
+        for cls in DRAWING:
+            cls.__call__ = zeros
+        yield
+    finally:
+        for cls, call in zip(DRAWING, kept, strict=True):
+            cls.__call__ = call
 
 
 @contextmanager

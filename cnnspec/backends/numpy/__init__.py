@@ -29,11 +29,12 @@ class NumpyBackend:
         device: str = "cpu",
         eager: bool = True,
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text, or over a file in its place."""
         from cnnspec.backends.numpy.session import NumpySession
 
-        return NumpySession(emitted, dtype=dtype, device=device, source=source)
+        return NumpySession(emitted, dtype=dtype, device=device, source=source, drawn=drawn)
 
 
 BACKEND = NumpyBackend()

@@ -104,6 +104,11 @@ class NumpySession:
         found = {name: state[slot.path] for name, slot in self.emitted.slots.items()}
         return {name: value.copy() for name, value in found.items()} if copy else found
 
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn from this seed."""
+        state = self._make(self.module, seed).state()
+        return {name: state[slot.path] for name, slot in self.emitted.slots.items()}
+
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
         check_weights(self.emitted, weights)

@@ -34,11 +34,12 @@ class TorchBackend:
         device: str = "cpu",
         eager: bool = True,
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text, or over a file in its place."""
         from cnnspec.backends.torch.session import TorchSession
 
-        return TorchSession(emitted, dtype=dtype, device=device, source=source)
+        return TorchSession(emitted, dtype=dtype, device=device, source=source, drawn=drawn)
 
     def script(self, case: Case, about: str, engine: str = "") -> str | None:
         """A few lines of plain PyTorch that show a fault of this back end's text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 try:
     import torch
+    from torch.overrides import TorchFunctionMode
 except ImportError as fault:
     raise SetupError(
         Diagnostic(
@@ -56,6 +58,7 @@ class TorchSession:
         dtype: Dtype = "float64",
         device: str = "cpu",
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> None:
         self.emitted = emitted
         self.source = source
@@ -68,16 +71,17 @@ class TorchSession:
         else:
             self.program = own_program(source[0], f"{emitted.entry} torch")
             self.module = run_own(self.program, source[0])
-        self.model: torch.nn.Module = self._make(self.module)
+        self.model: torch.nn.Module = self._make(self.module, drawn=drawn)
         self._optimizer: Any = None
         self._tapped: _Tapped | None = None
 
-    def _make(self, module: Any) -> torch.nn.Module:
+    def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
         previous = torch.get_default_dtype()
         try:
             # NAdam and its like keep state in the default dtype; the model is made in it as well.
             torch.set_default_dtype(self.dtype)
-            model = self._entry(module)()
+            with nullcontext() if drawn else _Undrawn():
+                model = self._entry(module)()
         finally:
             torch.set_default_dtype(previous)
         made: torch.nn.Module = model.to(self.device, self.dtype)
@@ -113,9 +117,18 @@ class TorchSession:
 
     def weights(self, *, copy: bool = True) -> dict[str, Array]:
         """Every parameter and running statistic; the model's own memory if they are not copied."""
-        state = self.model.state_dict()
-        found = {n: state[s.path].detach().cpu().numpy() for n, s in self.emitted.slots.items()}
+        found = self._state(self.model)
         return {name: value.copy() for name, value in found.items()} if copy else found
+
+    def _state(self, model: torch.nn.Module) -> dict[str, Array]:
+        state = model.state_dict()
+        return {n: state[s.path].detach().cpu().numpy() for n, s in self.emitted.slots.items()}
+
+    def draw(self, seed: int) -> Mapping[str, Array]:
+        """Initial weights of another model, drawn from this seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self._state(self._make(self.module, drawn=True))
 
     def assign(self, weights: Mapping[str, Array]) -> None:
         """Set parameters and statistics."""
@@ -249,16 +262,16 @@ class TorchSession:
         given: Any = {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
         if len(given) == 1:
             given = next(iter(given.values()))
-        return float(
-            self.module.train_step(
-                self.model,
-                self._optimizer,
-                given,
-                self._targets(targets),
-                at.update,
-                updates_per_epoch,
-            )
+        loss = self.module.train_step(
+            self.model,
+            self._optimizer,
+            given,
+            self._targets(targets),
+            at.update,
+            updates_per_epoch,
         )
+        self.model.zero_grad()  # as large as the weights, and of no use any more
+        return float(loss)
 
     def evaluate(
         self,
@@ -395,6 +408,18 @@ class TorchSession:
         self.program.close()
         if self._tapped is not None:
             self._tapped.program.close()
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves parameters as they are allocated, for a model whose weights will be another one's."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 class _Tapped:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnnspec.check.data import read_inputs
 from cnnspec.check.engines import engines
-from cnnspec.check.files import Request, graph_of
+from cnnspec.check.files import Request, built_of
 from cnnspec.check.minimize.minimize import Minimized, minimize
 from cnnspec.check.minimize.search import narrow
 from cnnspec.check.minimize.write import refuse_directory
@@ -48,7 +48,7 @@ def each(
             continue
         refuse_directory(target, force=force)
         try:
-            graph = graph_of(file, request)
+            graph = built_of(file, request).graph
             options = request.options
             if request.inputs is not None:
                 options = replace(options, inputs=read_inputs(request.inputs, graph))

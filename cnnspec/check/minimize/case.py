@@ -14,8 +14,8 @@ from cnnspec.backends.base import At
 from cnnspec.backends.case import MOST_INLINE, Case, Number, written
 from cnnspec.check import modes, samples, stepping
 from cnnspec.check.compare import Comparison
-from cnnspec.check.options import REFERENCE
 from cnnspec.graph import Graph
+from cnnspec.quantities import REFERENCE
 from cnnspec.training import default_training
 
 Array = npt.NDArray[Any]

@@ -27,11 +27,13 @@ from cnnspec.check.minimize.write import (
     write_numbers,
     write_readme,
 )
-from cnnspec.check.options import REFERENCE, Options, SpecReport
+from cnnspec.check.options import Options, SpecReport
+from cnnspec.check.probe import choices
 from cnnspec.files import write_text
 from cnnspec.graph import Graph
 from cnnspec.ops.base import show
 from cnnspec.passes.reduce import reduce
+from cnnspec.quantities import REFERENCE
 
 Array = npt.NDArray[Any]
 
@@ -137,6 +139,8 @@ def minimize(
         report.notes.append(f"no minimal case was found: {why}")
         return None
     inputs, given = _fewest(search, best)
+    if best.comparison.mode == "probe":  # has inputs of its own, and scripts need these
+        inputs, given = _probed(best, inputs), False
     with replacing(folder, force=force) as fresh:
         found = _written(fresh, folder, search, best, report, inputs, given=given)
     report.first_difference = replace(difference, minimized=found.json())
@@ -154,6 +158,13 @@ def _fewest(search: Search, best: Smallest) -> tuple[dict[str, Array], bool]:
         if search.symptom.shown(report, best.graph) is not None:
             return inputs, True
     return dict(drawn), False
+
+
+def _probed(best: Smallest, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Ties and kinks for the layer that decides wrongly about them."""
+    numbers = choices(best.graph.node(best.comparison.node).op)
+    rng = samples.generator(best.graph.seed, "probe/minimal")
+    return {name: rng.choice(numbers, value.shape) for name, value in inputs.items()}
 
 
 def _written(
@@ -179,11 +190,14 @@ def _written(
     write_text(fresh / SPEC, best.text)
     weights = samples.weights(best.graph, best.graph.seed)
     style = style_of(search.options)
-    case = case_of(best.graph, best.comparison, inputs, weights, style, plain=False)
-    others = {
-        "cotangents": {name: number.value for name, number in case.cotangents.items()},
-        "targets": {name: number.value for name, number in case.targets.items()},
-    }
+    others: dict[str, dict[str, Array]] = {}
+    drawn = best.comparison.quantity == "initializer"  # nothing runs, so there is no script
+    if drawn:
+        found.notes.append("initial weights are wrong, which `check` alone shows")
+    else:
+        case = case_of(best.graph, best.comparison, inputs, weights, style, plain=False)
+        others["cotangents"] = {name: n.value for name, n in case.cotangents.items()}
+        others["targets"] = {name: n.value for name, n in case.targets.items()}
     write_numbers(fresh, weights, inputs, others)
     for name, (file, _) in search.options.sources.items():
         shutil.copyfile(file, fresh / f"{SOURCE}{name}.py")
@@ -194,7 +208,8 @@ def _written(
     about = _about(best, report)
     for name in best.comparison.backends:
         # The other one may be the spec itself, whose learning rates are exact.
-        if name in search.options.backends and name not in search.options.sources:
+        own = name not in search.options.sources
+        if name in search.options.backends and own and not drawn:
             _write_script(fresh, found, name, best, inputs, weights, style, about)
     write_readme(fresh, _readme(found, best, about, report))
     return found

@@ -17,12 +17,13 @@ from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.engines import Engine
 from cnnspec.check.minimize import values, wires
 from cnnspec.check.minimize.plain import Plain, as_written, content, flat, structured, text_of
-from cnnspec.check.options import REFERENCE, Difference, Options, SpecReport
+from cnnspec.check.options import Difference, Options, SpecReport
 from cnnspec.diagnostics import UserError
 from cnnspec.document import parse
 from cnnspec.expand_layers import names_of
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.base import Op, Shape
+from cnnspec.quantities import REFERENCE
 from cnnspec.schema import read_spec
 
 MOST_CHECKS = 200
@@ -30,6 +31,8 @@ MOST_SECONDS = 300.0
 FAR = 1e3
 """Error over bound that is never rounding: no smaller case needs more."""
 NAME = "spec.yaml"
+ALONE = ("isolated", "probe", "initial")
+OF_PARAMETERS = ("parameter_gradient", "running_statistics", "initializer")
 WHOLE = ("loss", "learning_rate")
 """Tensors of a step that belong to no layer."""
 
@@ -76,7 +79,7 @@ class Symptom:
             return (c.name if c.name in WHOLE else "") == (own.name if own.name in WHOLE else "")
         if self.op is None:
             return True
-        if own.quantity in ("parameter_gradient", "running_statistics") and (
+        if own.quantity in OF_PARAMETERS and (
             c.name.rpartition(".")[2] != own.name.rpartition(".")[2]
         ):
             return False
@@ -127,7 +130,7 @@ class Search:
         self._tried: set[str] = set()
         found = difference.comparison
         nodes = {node.id: node for node in graph.nodes}
-        alone = found.mode == "isolated" and found.node in nodes
+        alone = found.mode in ALONE and found.node in nodes
         self.symptom = Symptom(found, nodes[found.node].op.key if alone else None)
 
     def run(self) -> Smallest | None:
@@ -265,6 +268,7 @@ def narrow(options: Options, found: Comparison) -> Options:
         targets=None,
         reduce=False,
         save=True,
+        probe=found.mode == "probe",
     )
 
 

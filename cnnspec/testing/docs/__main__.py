@@ -1,4 +1,4 @@
-"""`python -m cnnspec.testing.docs`: write docs/ops.md and docs/schema.json below this directory.
+"""`python -m cnnspec.testing.docs`: write docs/ops.md and the schemas below this directory.
 
 With `--text` the numbers of docs/ops.md stay as they are, which takes seconds and needs no
 framework; new rows then have question marks.
@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from cnnspec.check.formats.schema import report_schema
 from cnnspec.json_schema import json_schema
 from cnnspec.testing.docs.cases import cases, documented
 from cnnspec.testing.docs.measure import measure, rows
@@ -20,7 +21,7 @@ DRAWS = 3
 
 
 def main(arguments: list[str]) -> None:
-    """Write both files."""
+    """Write all of them."""
     place = Path("docs")
     ops = place / "ops.md"
     if arguments == ["--text"]:
@@ -30,8 +31,9 @@ def main(arguments: list[str]) -> None:
     else:
         sys.exit("python -m cnnspec.testing.docs [--text]")
     ops.write_text(page(measured), encoding="utf-8")
-    text = json.dumps(json_schema(documented()), indent=2) + "\n"
-    (place / "schema.json").write_text(text, encoding="utf-8")
+    schemas = {"schema.json": json_schema(documented()), "report.schema.json": report_schema()}
+    for name, schema in schemas.items():
+        (place / name).write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

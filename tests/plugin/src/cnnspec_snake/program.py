@@ -58,11 +58,12 @@ class ProgramBackend:
         device: str = "cpu",
         eager: bool = True,
         source: tuple[str, str | None] | None = None,
+        drawn: bool = True,
     ) -> Session:
         """A session over this text, or over a file in its place."""
         from cnnspec_snake.session import ProgramSession
 
-        return ProgramSession(emitted, dtype=dtype, device=device, source=source)
+        return ProgramSession(emitted, dtype=dtype, device=device, source=source, drawn=drawn)
 
 
 BACKEND = ProgramBackend()
