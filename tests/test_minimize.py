@@ -188,6 +188,7 @@ OTHER_FAULTS = [
         {"dtypes": ("float32",)},
         "forward",
     ),
+    ("torch", "F.relu(x)", "(lambda v: torch.clamp(v, min=0))(x)", {}, "input_gradient"),
     ("torch", "return 0.01 * 0.5", "return 0.01 * 0.4", {"steps": 0}, "step"),
     (
         "keras",
@@ -196,7 +197,7 @@ OTHER_FAULTS = [
         {},
         "input_gradient",
     ),
-    ("keras", "beta_2=0.999", "beta_2=0.99", {}, "step"),
+    ("keras", "betas=(0.9, 0.999)", "betas=(0.9, 0.99)", {}, "step"),
     ("keras", "epsilon=1e-05", "epsilon=1e-03", {}, "forward"),
     ("keras", "momentum=0.9,", "momentum=0.8,", {}, "running_statistics"),
 ]
@@ -205,7 +206,7 @@ cnnspec: 1
 name: plain
 input: [2, 5, 4]
 layers:
-  - conv: {filters: 3, kernel: 2}
+  - conv: {filters: 3, kernel: 2, bias: false}
   - batch_norm
   - tanh
   - flatten
@@ -228,7 +229,8 @@ def test_scripts_of_every_quantity_show_it(
 ) -> None:
     broken(monkeypatch, backend, old, new)
     given = {"backends": ("numpy", backend), **options}
-    report, found = minimized(graph(PLAIN), tmp_path / "case", **given)
+    text = PLAIN.replace("tanh", "relu") if "relu" in old else PLAIN
+    report, found = minimized(graph(text), tmp_path / "case", **given)
     assert found is not None
     assert report.first_difference is not None
     assert report.first_difference.comparison.quantity == quantity
@@ -238,6 +240,17 @@ def test_scripts_of_every_quantity_show_it(
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
     assert found.layers <= 2
+
+
+def test_initial_weights_have_no_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken(monkeypatch, "torch", 'nonlinearity="relu"', 'nonlinearity="linear"')
+    text = "cnnspec: 1\nname: net\ninput: [50]\nlayers: [{dense: {units: 60}}]\n"
+    report, found = minimized(graph(text), tmp_path / "case", steps=0)
+    assert found is not None
+    assert report.first_difference is not None
+    assert report.first_difference.comparison.quantity == "initializer"
+    assert found.scripts == {}
+    assert "initial weights are wrong, which `check` alone shows" in found.notes
 
 
 @pytest.mark.usefixtures("unrun")

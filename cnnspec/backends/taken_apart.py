@@ -78,7 +78,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _is_unneeded(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Expr) and ast.unparse(node).startswith("nn.init."):
+    if _is_initial(node):
         return True
     return isinstance(node, ast.FunctionDef) and node.name in UNNEEDED
 
@@ -162,10 +162,15 @@ def _result(value: ast.expr, done: Statements) -> ast.stmt:
 
 def _is_dispensable(node: ast.stmt) -> bool:
     """A call of the base class, or of an initializer: weights are given."""
-    if not isinstance(node, ast.Expr):
-        return False
+    return ast.unparse(node) == "super().__init__()" or _is_initial(node)
+
+
+def _is_initial(node: ast.stmt) -> bool:
+    """An initializer, or a loop over all modules for one."""
     text = ast.unparse(node)
-    return text == "super().__init__()" or text.startswith("nn.init.")
+    if isinstance(node, ast.For):
+        return ast.unparse(node.iter) == "self.modules()" and "nn.init." in text
+    return isinstance(node, ast.Expr) and text.startswith("nn.init.")
 
 
 def _is_guard(node: ast.stmt) -> bool:
