@@ -153,6 +153,7 @@ def test_every_fault_is_reduced(
     assert found.scripts == {"reproduce_torch.py": True}
 
 
+@pytest.mark.usefixtures("unrun")
 def test_a_script_is_a_few_lines_of_plain_torch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -315,6 +316,9 @@ def test_a_file_of_the_users_is_run_on_smaller_inputs(tmp_path: Path) -> None:
     assert found is not None
     made = graph_of(tmp_path / "case" / "spec.yaml")
     assert made.inputs[0].shape == (2, 3, 3)
+    assert found.text == text.replace("[2, 30, 24]", "[2, 3, 3]").replace(
+        "layers: [{conv: {filters: 3, kernel: 3}}]", "layers:\n  - conv: {filters: 3, kernel: 3}"
+    )
     assert (tmp_path / "case" / "source_torch.py").read_text() == path.read_text()
     assert any("the file of torch is yours" in note for note in found.notes)
     assert "--source torch=source_torch.py" in found.command

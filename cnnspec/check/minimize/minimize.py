@@ -39,6 +39,8 @@ Array = npt.NDArray[Any]
 
 FEWEST_SAMPLES = 2
 """Of a batch: with a single one a batch norm has nothing to normalise."""
+FEW = 3
+"""Layers that are named in one line."""
 WORDS = {"forward": "output", "step": "weights after an update"}
 
 
@@ -271,7 +273,8 @@ def _about(best: Smallest, report: SpecReport) -> str:
     alone = report.first_difference.failure.standing.alone
     rest = f"; {alone} stands alone" if alone else ""
     ops = ", ".join(dict.fromkeys(node.op.key for node in best.graph.nodes))
-    return f"{pair} differ in the {what} of {ops}, {found.dtype}, {mode} mode{rest}"
+    of = ops if len(best.graph.nodes) <= FEW else f"{found.node or 'a network'}"
+    return f"{pair} differ in the {what} of {of}, {found.dtype}, {mode} mode{rest}"
 
 
 def _readme(found: Minimized, best: Smallest, about: str, report: SpecReport) -> list[str]:

@@ -194,6 +194,8 @@ def as_written(graph: Graph, *, train: bool, seed: int) -> Plain | None:
         raw["seed"] = seed
         if not train:
             raw.pop("train", None)
+        if not seed:
+            del raw["seed"]
         found = build(read_spec(parse(text_of({RAW: raw}), source.name))).graph
     except UserError:
         return None

@@ -166,10 +166,14 @@ class Search:
             outputs = [output.value.id for output in self.graph.outputs]
             if all(id in nodes for id in outputs):
                 yield self._flat([*nodes], list(dict.fromkeys(outputs)))
-        yield structured(self.graph, train=step, seed=self.seed)
-        written = as_written(self.graph, train=step, seed=self.seed)
-        if written is not None:
-            yield written
+        whole = [
+            structured(self.graph, train=step, seed=self.seed),
+            as_written(self.graph, train=step, seed=self.seed),
+        ]
+        # A file of the user's is for his own spec, and nothing is taken out of that.
+        for spec in whole[::-1] if self.options.sources else whole:
+            if spec is not None:
+                yield spec
 
     def _flat(self, ids: Sequence[str], outputs: Sequence[str]) -> Plain:
         step = self.symptom.comparison.quantity == "step"
