@@ -50,8 +50,8 @@ def expand(network: Graph | Spec) -> str:
 def _input(graph: Graph) -> list[str]:
     names = [entry.name for entry in graph.inputs]
     if names == ["input"]:
-        return [f"input: {_flow(graph.inputs[0].shape)}"]
-    return ["input:", *(f"  {entry.name}: {_flow(entry.shape)}" for entry in graph.inputs)]
+        return [f"input: {flow(graph.inputs[0].shape)}"]
+    return ["input:", *(f"  {entry.name}: {flow(entry.shape)}" for entry in graph.inputs)]
 
 
 def _outputs(graph: Graph) -> list[str]:
@@ -64,7 +64,7 @@ def _outputs(graph: Graph) -> list[str]:
     for output in graph.outputs:
         name = names[output.value.id]
         entry = {"from": name, "training_only": True} if output.training_only else name
-        lines.append(f"  {output.name}: {_flow(entry)}")
+        lines.append(f"  {output.name}: {flow(entry)}")
     return lines
 
 
@@ -76,10 +76,10 @@ def _define(layers: Entries) -> list[str]:
     for body, name in layers.blocks.items():
         lines.append(f"  {name}:")
         if body.inputs != ("input",):
-            lines.append(f"    inputs: {_flow(body.inputs)}")
+            lines.append(f"    inputs: {flow(body.inputs)}")
         if body.outputs is not None:
             outputs = body.outputs if isinstance(body.outputs, str) else dict(body.outputs)
-            lines.append(f"    outputs: {_flow(outputs)}")
+            lines.append(f"    outputs: {flow(outputs)}")
         lines += ["    layers:", *_lines(body.layers, "      ", shapes=False)]
     return lines
 
@@ -103,14 +103,14 @@ def _layer(entry: Entry, fields: Mapping[str, object], indent: str, *, shapes: b
     head = f"{indent}- {entry.key}"
     if not fields:
         return [head + shape]
-    line = f"{head}: {_flow(fields)}"
+    line = f"{head}: {flow(fields)}"
     if len(line) <= WIDTH - len(shape):
         return [line + shape]
     return [f"{head}:{shape}", *_block(fields, f"{indent}    ")]
 
 
 def _block(fields: Mapping[str, object], indent: str) -> list[str]:
-    return [f"{indent}{name}: {_flow(value)}" for name, value in fields.items()]
+    return [f"{indent}{name}: {flow(value)}" for name, value in fields.items()]
 
 
 # --- training ----------------------------------------------------------------------------------
@@ -119,15 +119,15 @@ def _block(fields: Mapping[str, object], indent: str) -> list[str]:
 def _train(training: Training, outputs: list[str]) -> list[str]:
     losses = [training.losses[name] for name in outputs]
     if len(losses) == 1:
-        loss = [f"  loss: {_flow(losses[0])}"]
+        loss = [f"  loss: {flow(losses[0])}"]
     else:
         pairs = zip(outputs, losses, strict=True)
-        loss = ["  loss:", *(f"    {name}: {_flow(loss)}" for name, loss in pairs)]
+        loss = ["  loss:", *(f"    {name}: {flow(loss)}" for name, loss in pairs)]
     return [
         "train:",
         *loss,
-        f"  optimizer: {_flow(training.optimizer)}",
-        f"  schedule: {_flow(training.schedule)}",
+        f"  optimizer: {flow(training.optimizer)}",
+        f"  schedule: {flow(training.schedule)}",
         f"  batch: {training.batch}",
         f"  epochs: {training.epochs}",
     ]
@@ -136,15 +136,15 @@ def _train(training: Training, outputs: list[str]) -> list[str]:
 # --- values ------------------------------------------------------------------------------------
 
 
-def _flow(value: object) -> str:
-    """A value on one line."""
+def flow(value: object) -> str:
+    """A value on one line of YAML: plain ones, initializers, losses, optimizers, schedules."""
     if isinstance(value, Initializer | Vocabulary):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         value = {value.key: fields} if fields else value.key
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {_flow(entry)}" for name, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {flow(entry)}" for name, entry in value.items()) + "}"
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(_flow(entry) for entry in value) + "]"
+        return "[" + ", ".join(flow(entry) for entry in value) + "]"
     return _scalar(value)
 
 

@@ -15,6 +15,7 @@ from cnnspec.check.engines import TIMEOUT, engines
 from cnnspec.check.files import Request, check_file
 from cnnspec.check.formats import format_report
 from cnnspec.check.jobs import in_jobs
+from cnnspec.check.minimize import each, folders, refuse_directory
 from cnnspec.check.options import EXIT_STATUS, Options, Report, SpecReport
 from cnnspec.check.report import library_line, tally, to_line, to_text
 from cnnspec.check.run import needs_process
@@ -45,6 +46,7 @@ def command(
     jobs: int = 1,
     in_process: bool = False,
     self_test: int | None = None,
+    minimize: str | None = None,
     force: bool = False,
     outputs: Sequence[tuple[str, str]] = (),
     cache: str | None = None,
@@ -89,6 +91,8 @@ def command(
                 message = "`--self-test` is printed as text or JSON"
                 raise SetupError(Diagnostic("self-test-alone", message))
             return plant(paths, request, self_test, form=form, out=out, color=color)
+        for folder in () if minimize is None else folders(paths, Path(minimize)):
+            refuse_directory(folder, force=force)
         found: dict[int, SpecReport] = {}
         remembered = None if cache is None else Cache(cache)
         for index, report in _checked(paths, request, 1 if in_process else jobs, remembered):
@@ -108,6 +112,10 @@ def command(
         if remembered is not None and remembered.warnings:
             say(render(remembered.warnings))
         whole.specs = [found[index] for index in range(len(paths))]
+        cases = _minimized(paths, whole.specs, request, minimize, force=force)
+        for text in cases:
+            if form == "text":
+                out(text + "\n")
     except UserError as fault:
         if printed_only:
             raise
@@ -126,6 +134,20 @@ def command(
         files.write_bytes(path, text.encode("utf-8", "backslashreplace"), force=force)
         say(f"wrote {path}")
     return EXIT_STATUS[whole.status]
+
+
+def _minimized(
+    paths: Sequence[str],
+    reports: Sequence[SpecReport],
+    request: Request,
+    folder: str | None,
+    *,
+    force: bool,
+) -> Iterator[str]:
+    """A minimal case of each report that has a difference, in words."""
+    if folder is not None:
+        for report, case in each(paths, reports, request, Path(folder), force=force):
+            yield "\n".join(case.lines()) if case else f"note: {report.notes[-1]}"
 
 
 def _paths(specs: Sequence[str], request: Request, whole: Report, *, save: bool) -> list[str]:

@@ -58,6 +58,9 @@ def first_different_module(checker: Checker, found: Comparison) -> Comparison | 
             reason=before and f"the last named module in front of it that agrees is `{before}`",
         )
         if not compared.agree:
+            scale = {"unit": UNIT["float64"], "floor": FLOOR["float64"]}
+            bound = whole.values[node.id]
+            checker.evidence.look(compared, answer.values[node.id], value, bound, **scale)
             return compared
         before = node.id
     return None

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cnnspec.backends.base import Emitted
 from cnnspec.check.compare import Comparison
+from cnnspec.check.failure import Failure
 from cnnspec.diagnostics import Diagnostic, Span
 from cnnspec.ops.base import Shape
 from cnnspec.quantities import DEFAULT_BACKENDS
@@ -83,13 +84,25 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first layer that differs, and its worst element."""
+    """The first layer that differs, and its worst element.
+
+    Attributes:
+        node: the layer.
+        comparison: of its worst element.
+        file: of the spec.
+        line: of the layer in it.
+        column: of the layer in it.
+        failure: who stands alone, where, and in which pattern.
+        minimized: the smallest network that still shows it, as a report carries it.
+    """
 
     node: str
     comparison: Comparison
     file: str | None = None
     line: int | None = None
     column: int | None = None
+    failure: Failure = field(default_factory=Failure)
+    minimized: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -94,13 +94,18 @@ def _compare(checker: Checker, known: modes.Known, nodes: list[Node[Op]]) -> Non
     )
 
 
+def choices(op: Op) -> list[float]:
+    """What an op that decides is fed with: integers and kinks, with numbers beside these."""
+    kinks = op.kinks
+    return sorted({*INTEGERS, *kinks, *(kink + 1 for kink in kinks), *(k - 1 for k in kinks)})
+
+
 def _inputs(seed: int, node: Node[Op], known: modes.Known) -> tuple[Array, ...]:
     """Integers and kinks, with numbers beside these."""
-    kinks = node.op.kinks
-    choices = sorted({*INTEGERS, *kinks, *(kink + 1 for kink in kinks), *(k - 1 for k in kinks)})
+    numbers = choices(node.op)
     rng = generator(seed, f"probe/{node.id}")
     batch = len(known.answer.values[node.id])
-    drawn = tuple(rng.choice(choices, (batch, *value.shape)) for value in node.inputs)
+    drawn = tuple(rng.choice(numbers, (batch, *value.shape)) for value in node.inputs)
     for value in drawn:
         value[0] = 0.0  # all of a window, and all inputs of a maximum
     return drawn

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
+from cnnspec.check import failure
 from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.options import Difference, Report, SpecReport, Status
 from cnnspec.diagnostics import Diagnostic, Label
@@ -163,7 +165,9 @@ def difference(found: Difference, report: SpecReport) -> Diagnostic:
         notes.append(
             f"worst element [{index}]: {c.worst.a!r} and {c.worst.b!r}, "
             f"apart by {abs(c.worst.a - c.worst.b):.3e}, bound {c.worst.bound:.3e}"
+            + _times(severity(c))
         )
+    notes += failure.notes(found)
     if c.reason:
         notes.append(c.reason)
     if c.mode != "initial":
@@ -173,5 +177,16 @@ def difference(found: Difference, report: SpecReport) -> Diagnostic:
         )
     message = f"{c.backends[0]} and {c.backends[1]} differ in {what}"
     return Diagnostic(
-        "backends-differ", message, None if span is None else Label(span), notes=tuple(notes)
+        "backends-differ",
+        message,
+        None if span is None else Label(span),
+        () if span is None else failure.labels(found),
+        notes=tuple(notes),
     )
+
+
+def _times(ratio: float) -> str:
+    """Error over bound, where it is a number."""
+    if not math.isfinite(ratio):
+        return ""
+    return f", {ratio:.3g} times over" if ratio < 1e4 else f", {ratio:.1e} times over"

@@ -30,6 +30,7 @@ from cnnspec.check import (
 from cnnspec.check.bounds import UNIT
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
+from cnnspec.check.evidence import Evidence
 from cnnspec.check.options import Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
 from cnnspec.check.store import Store
@@ -118,6 +119,7 @@ class Checker:
         self.options = options
         self.engines = engines
         self.report = report
+        self.evidence = Evidence(self)
         self.seed = graph.seed if options.seed is None else options.seed
         self.reference: Any = None
         self.plain: Any = None
@@ -391,6 +393,7 @@ class Checker:
             self.report.comparisons = [
                 c for c in self.report.comparisons if c.mode in ALONE or c.backends[0] == "spec"
             ]
+            self.evidence.keep(self.report.comparisons)
         flipping = [node.id for node in self.graph.nodes if node.id in unsafe]
         if flipping:
             self.report.notes.append(
@@ -497,7 +500,10 @@ class Checker:
 
     def add(self, a: Array, b: Array, bound: Any, **about: Any) -> None:
         """Compare two tensors and note the outcome."""
-        self.report.comparisons.append(compare(a, b, bound, **about))
+        found = compare(a, b, bound, **about)
+        self.report.comparisons.append(found)
+        scale = {name: about[name] for name in ("unit", "floor") if name in about}
+        self.evidence.consider(found, a, b, bound, **scale)
 
     def _save(self, sample: samples.Sample) -> None:
         outputs = self.reference.forward(sample.inputs)

@@ -171,6 +171,16 @@ def check(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
     ] = False,
+    minimize: Annotated[
+        str | None,
+        typer.Option(
+            "--minimize",
+            metavar="DIR",
+            help="Write the smallest network that shows the first difference, and scripts that "
+            "show it without cnnspec.",
+            show_default=False,
+        ),
+    ] = None,
     force: ForceOption = False,
     cache: Annotated[
         bool | None,
@@ -206,6 +216,7 @@ def check(
       cnnspec check net.yaml --backends numpy,keras,keras:jax,keras:torch
       cnnspec check net.yaml --source torch=my_net.py:Net
       cnnspec check net.yaml --self-test
+      cnnspec check net.yaml --minimize case
     """
     from cnnspec import heap, threads
 
@@ -240,6 +251,7 @@ def check(
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
         self_test=faults if self_test else None,
+        minimize=minimize,
         force=force,
         outputs=files,
         cache=cache_directory(cache, cache_dir),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from cnnspec.backends.base import Dtype, Emitted, Runtime, Session, Style
 from cnnspec.backends.keras.emit import COLUMN, emit
 from cnnspec.backends.keras.runtimes import DEFAULT, RUNTIMES
 from cnnspec.graph import Graph
+
+if TYPE_CHECKING:
+    from cnnspec.backends.case import Case
 
 IMPORTS = frozenset({"hashlib", "keras", "math", "numpy", "safetensors.numpy"})
 """All that an emitted file may import."""
@@ -55,6 +59,12 @@ class KerasBackend:
             source=source,
             drawn=drawn,
         )
+
+    def script(self, case: Case, about: str, engine: str = "") -> str | None:
+        """A few lines of plain Keras that show a fault of this back end's text."""
+        from cnnspec.backends.keras.script import script
+
+        return script(case, self.emit(case.graph, case.style), about, engine)
 
 
 BACKEND = KerasBackend()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cnnspec.backends.base import Dtype, Emitted, Session, Style
 from cnnspec.backends.torch.emit import COLUMN, emit
 from cnnspec.graph import Graph
+
+if TYPE_CHECKING:
+    from cnnspec.backends.case import Case
 
 IMPORTS = frozenset({"hashlib", "math", "safetensors.torch", "torch", "torch.nn.functional"})
 """All that an emitted file may import."""
@@ -35,6 +40,12 @@ class TorchBackend:
         from cnnspec.backends.torch.session import TorchSession
 
         return TorchSession(emitted, dtype=dtype, device=device, source=source, drawn=drawn)
+
+    def script(self, case: Case, about: str, engine: str = "") -> str | None:
+        """A few lines of plain PyTorch that show a fault of this back end's text."""
+        from cnnspec.backends.torch.script import script
+
+        return script(case, self.emit(case.graph, case.style), about)
 
 
 BACKEND = TorchBackend()

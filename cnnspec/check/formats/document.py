@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from cnnspec.check import failure
 from cnnspec.check.compare import Comparison, Worst
 from cnnspec.check.options import Difference, Report, SpecReport
 from cnnspec.diagnostics import Diagnostic
@@ -98,4 +99,5 @@ def _difference(found: Difference) -> dict[str, Any]:
         "line": found.line,
         "column": found.column,
         **_comparison(found.comparison),
+        **failure.fields(found),
     }

@@ -46,6 +46,7 @@ def report_schema() -> Schema:
                 line=PLACE,
                 column=PLACE,
                 **{name: part for name, part in _comparison().items() if name != "node"},
+                **_failure(),
             ),
             "worst": _worst(),
             "diagnostic": _diagnostic(),
@@ -98,6 +99,54 @@ def _comparison() -> dict[str, Schema]:
         "headroom?": _of(
             _ref("number"), "Of sums of K terms: the largest error over 8 sqrt(K) u B."
         ),
+    }
+
+
+def _failure() -> dict[str, Schema]:
+    """What is known of a difference beside its numbers."""
+    null: Schema = {"type": "null"}
+    histogram = _record(
+        elements=_of(COUNT, "Of the tensor."),
+        wrong=_of(COUNT, "Of them outside their bounds."),
+        edges=_of(_list({"type": "number"}), "Errors over bounds at which a bin ends."),
+        counts=_of(_list(COUNT), "Elements in each bin; the last one is open."),
+        bound_zero=_of(COUNT, "Wrong ones where no error is allowed."),
+        not_finite=_of(COUNT, "Ones that are infinite or NaN in one of the answers."),
+    )
+    written = _record(
+        backend=TEXT,
+        line=PLACE,
+        text=_of(TEXT, "That line."),
+        command=_of(TEXT, "What writes the file."),
+    )
+    instance = _record(
+        path=TEXT, block=TEXT, file=_of(TEXT, "Where it is used."), line=PLACE, column=PLACE
+    )
+    minimized = _record(
+        directory=TEXT,
+        spec=_of(TEXT, "The smallest one that shows it."),
+        command=_of(TEXT, "What shows it again there."),
+        layers=COUNT,
+        inputs={"type": "object", "additionalProperties": _list(COUNT)},
+        checks=_of(COUNT, "Networks that were checked."),
+        complete=_of(TRUTH, "Whether the search came to its end."),
+        stopped=_of(TEXT, "Why it did not; empty if it did."),
+        scripts=_of(
+            {"type": "object", "additionalProperties": TRUTH},
+            "File -> whether it shows the difference by itself.",
+        ),
+        notes=_list(TEXT),
+    )
+    return {
+        "histogram": {"anyOf": [null, histogram]},
+        "hints": _of(_list(TEXT), "Patterns that every element bears out."),
+        "alone": _of(
+            {"type": ["string", "null"]}, "The back end that all others agree against, if any."
+        ),
+        "standing": _of(TEXT, "Who agrees with whom; empty of two answers."),
+        "emitted": _of(_list(written), "Where `compile` writes the layer."),
+        "instances": _of(_list(instance), "The blocks around it, innermost first."),
+        "minimized": {"anyOf": [null, minimized]},
     }
 
 
