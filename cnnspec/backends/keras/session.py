@@ -18,11 +18,11 @@ from cnnspec.backends.program import (
     PARTS,
     TAP,
     Program,
-    audit,
-    instrument,
     own_entry,
     own_program,
+    require_harmless,
     run_own,
+    tapped,
 )
 from cnnspec.backends.slots import check_weights
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
@@ -102,7 +102,7 @@ class KerasSession:
         self.eager = eager
         self.source = source
         if source is None:
-            audit(emitted.text, self.imports)
+            require_harmless(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} keras")
         else:
             self.program = own_program(source[0], f"{emitted.entry} keras")
@@ -481,8 +481,8 @@ class _Tapped:
     """The same text with taps, which are layers between those of the text."""
 
     def __init__(self, emitted: Emitted, imports: Collection[str]) -> None:
-        tree = instrument(audit(emitted.text, imports), emitted.lines, "name")
-        self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
+        title = f"{emitted.entry} keras tapped"
+        self.program = tapped(emitted.text, title, emitted.lines, imports, "name")
         self.recorder = _Recorder()
 
         def tap(node: str, *shared: Any) -> Any:
