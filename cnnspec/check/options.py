@@ -51,6 +51,7 @@ class Options:
         sources: back end -> (file, name or None): an edited or hand-written file.
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
+        layers: "native" trusts the framework's own layer wherever there is one; see `Style`.
         save: keep weights, inputs and outputs of the reference in the report.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
@@ -65,6 +66,7 @@ class Options:
     sources: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     reduce: bool = False
     graph: bool = False
+    layers: Literal["exact", "native"] = "exact"
     save: bool = False
     in_process: bool = False
     timeout: float = 600.0

@@ -164,7 +164,8 @@ class Checker:
         emitted: dict[str, Emitted] = {REFERENCE: self.reference.emitted}
         for name in self.options.backends:
             if name not in emitted:
-                emitted[name] = get(name).emit(self.graph, style)
+                own = dataclasses.replace(style, layers=self.options.layers)
+                emitted[name] = get(name).emit(self.graph, own)
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
