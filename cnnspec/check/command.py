@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cnnspec.check.api import require
 from cnnspec.check.data import write_results
@@ -33,6 +34,7 @@ def command(
     parameters: Mapping[str, object] | None = None,
     reduce: bool = False,
     graph: bool = False,
+    layers: Literal["exact", "native"] = "exact",
     jobs: int = 1,
     in_process: bool = False,
     force: bool = False,
@@ -53,6 +55,7 @@ def command(
         sources={name: (file, entry) for name, file, entry in sources},
         reduce=reduce,
         graph=graph,
+        layers=layers,
         save=save is not None,
         in_process=in_process,
     )

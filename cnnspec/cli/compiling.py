@@ -49,6 +49,13 @@ def compile_spec(
             help="Dropout masks that are the same in every back end, instead of the framework's.",
         ),
     ] = False,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="The framework's own layers, also where they do not compute what the spec means.",
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -103,9 +110,10 @@ def compile_spec(
     from cnnspec.backends.base import Style
 
     graph = load(spec, parameters, strict=strict)
-    emitted = backends.get(backend).emit(
-        graph, Style(random="counter" if reproducible else "framework")
+    style = Style(
+        random="counter" if reproducible else "framework", layers="native" if native else "exact"
     )
+    emitted = backends.get(backend).emit(graph, style)
     if map_file is not None and not check:
         from cnnspec.backends.mapping import source_map
 

@@ -94,6 +94,10 @@ def check(
         bool,
         typer.Option("--graph", help="Let Keras compile its training step instead of running it."),
     ] = False,
+    native: Annotated[
+        bool,
+        typer.Option("--native", help="Check what `compile --native` writes, to judge frameworks."),
+    ] = False,
     parameters: ParameterOption = None,
     jobs: Annotated[
         int | None,
@@ -151,6 +155,7 @@ def check(
         parameters=written(parameters or ()),
         reduce=reduce,
         graph=graph,
+        layers="native" if native else "exact",
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
         force=force,
