@@ -66,11 +66,9 @@ def _verdict(report: SpecReport, graph: Graph) -> Verdict:
     if report.status == "engine_failed":
         failed = next(d for d in report.diagnostics if d.code == "engine-failed")
         name, _, message = failed.message.partition(": ")
-        # The first word after "raised" is the exception; texts of frameworks hold numbers.
-        what = message.partition(":")[0]
         return Verdict(
             "engine_failed",
-            Way("engine_failed", what, (name,)),
+            Way("engine_failed", _raised(message, failed.notes), (name,)),
             "\n".join([failed.message, *failed.notes]),
             {"backends": [name], "ops": sorted({node.op.key for node in graph.nodes})},
         )
@@ -79,6 +77,19 @@ def _verdict(report: SpecReport, graph: Graph) -> Verdict:
     if report.status == "environment":
         return Verdict("setup", diagnostics=tuple(report.diagnostics))
     return _refused(SpecError(report.diagnostics))
+
+
+def _raised(message: str, notes: tuple[str, ...]) -> str:
+    """What an engine failed of, without the numbers that frameworks put into their texts.
+
+    Of a traceback that is the name of the exception, which follows the last frame.
+    """
+    for trace in notes:
+        *_, last = trace.rpartition('\n  File "')
+        for line in last.splitlines()[1:]:
+            if line and not line.startswith(" "):
+                return line.partition(":")[0]
+    return message.partition(":")[0]
 
 
 def _disagrees(found: Difference, graph: Graph) -> Verdict:

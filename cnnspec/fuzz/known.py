@@ -34,8 +34,8 @@ class KnownFault:
         versions: the first and the last version that is known to have it.
         layers: "native" where only the framework's own layer has it; "exact" where both may.
         match: what a finding has to say to be this fault: of `op`, `outcome`, `dtype`, `quantity`
-            and `rank` any of a list, of `fields` the values of the op's fields, of `message` a
-            part of its text.
+            and `rank` any of a list, of `fields` the values of the op's fields, of `message`
+            parts of its text.
         script: plain Python that ends with status 0 where the fault shows, and 1 where not.
         environment: variables that the script needs.
         upstream: where it is reported, or "none found".
@@ -92,7 +92,7 @@ def _is(fault: KnownFault, verdict: Verdict, options: FuzzOptions) -> bool:
             if any(given.get(field) not in _listed(value) for field, value in wanted.items()):
                 return False
         elif name == "message":
-            if wanted not in verdict.message:
+            if not any(part in verdict.message for part in _listed(wanted)):
                 return False
         elif name == "op" and "op" not in said:
             if not set(_listed(wanted)) & set(said.get("ops", ())):

@@ -57,7 +57,7 @@ def plain(node: Node[Op], style: Style) -> Spelling:
 @COLUMN(activation.LeakyRelu)
 def leaky_relu(node: Node[activation.LeakyRelu], style: Style) -> Spelling:
     """The slope is always written, since frameworks disagree about its default."""
-    if style.layers == "native":
+    if style.layers == "native" and node.op.slope >= 0:  # Keras' own refuses others
         return Spelling(call("layers.LeakyReLU", node.op.slope, name=node.id))
     return Spelling(call("LeakyRelu", node.op.slope, name=node.id))
 
