@@ -62,8 +62,10 @@ def alone(graph: Graph, id: str) -> Spec:
     if len(titles) == 1:
         (spec["input"],) = shapes.values()
     if isinstance(node.op, SplitPart):
-        spec["layers"] = [_split(graph, node, {node.id: "parts.0", **titles})]
-        spec["outputs"] = f"parts.{id.rpartition('.')[2]}"
+        layer = _split(graph, node, {node.id: "parts.0", **titles})
+        count = layer["split"].get("into") or len(layer["split"]["sizes"])
+        spec["layers"] = [layer]
+        spec["outputs"] = {f"out{place}": f"parts.{place}" for place in range(count)}
         return spec
     spec["layers"] = [{node.op.key: {"name": "layer", **_read(node, titles), **_fields(node.op)}}]
     spec["seed"] = graph.seed

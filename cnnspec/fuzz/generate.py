@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cnnspec.diagnostics import Diagnostic, SetupError, did_you_mean
 from cnnspec.fuzz.options import FuzzOptions
 from cnnspec.ops import lookup
 from cnnspec.ops.base import Op, registered
+from cnnspec.ops.slicing import Split
 from cnnspec.testing.blocks import draw_block_spec
 from cnnspec.testing.choices import Rejected, Seeded
 from cnnspec.testing.networks import Spec, draw_spec, text_of
@@ -57,12 +60,15 @@ def _drawn(draw: Seeded, having: tuple[type[Op], ...], most: int) -> Spec:
     return spec
 
 
-def _count(layers: list[object]) -> int:
-    """The layers of a spec without blocks."""
+def _count(layers: list[Any]) -> int:
+    """The nodes of a spec without blocks."""
     count = 0
     for layer in layers:
-        fields = next(iter(layer.values())) if isinstance(layer, dict) else {}
-        count += _count(fields["layers"]) if "layers" in fields else 1
+        (key, fields), *_ = layer.items() if isinstance(layer, dict) else ((layer, {}),)
+        if key == Split.key:  # a node for each part
+            count += fields["into"] if "into" in fields else len(fields["sizes"])
+        else:
+            count += _count(fields["layers"]) if "layers" in fields else 1
     return count
 
 

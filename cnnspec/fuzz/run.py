@@ -63,6 +63,7 @@ class _Run:
 
     def run(self) -> FuzzReport:
         """All of it."""
+        threads: list[threading.Thread] = []
         with ExitStack() as stack:
             jobs = [_Job(number, self.options) for number in range(self.options.jobs)]
             for job in jobs:
@@ -81,6 +82,8 @@ class _Run:
             except KeyboardInterrupt:
                 self._stop.set()
                 self.report.interrupted = True
+        for thread in threads:
+            thread.join()
         if self._fault is not None:
             raise self._fault
         self.report.cases.sort(key=lambda case: case.index)
@@ -116,7 +119,8 @@ class _Run:
         try:
             while (index := self._take()) is not None:
                 text, verdict = job.look(index)
-                if self._stop.is_set():
+                # Ctrl-C ends the processes as well, perhaps before it has come to this one.
+                if self._stop.wait(0.5 if verdict.outcome == "crash" else 0):
                     return
                 self._note(job, index, text, verdict)
         except (UserError, Exception) as fault:  # the main thread raises it
@@ -162,6 +166,8 @@ class _Job:
     def __init__(self, number: int, options: FuzzOptions) -> None:
         self.options = options
         self.child = Child(f"job {number + 1}", timeout=START, module="cnnspec.fuzz.worker")
+        self._lock = threading.Lock()
+        self._closed = False
 
     def look(self, index: int) -> tuple[str, Verdict]:
         """Draw a network and check it."""
@@ -186,11 +192,15 @@ class _Job:
 
     def _died(self, fault: EngineFailed) -> Verdict:
         """The verdict on a network that has ended the process, or taken too long."""
-        self.child.timeout = START  # the next one imports the frameworks again
-        self.child.revive()
+        with self._lock:
+            if not self._closed:
+                self.child.timeout = START  # the next one imports the frameworks again
+                self.child.revive()
         message = "\n".join(part for part in (fault.message, fault.output) if part)
         return Verdict("crash", Way("crash", fault.message), message)
 
     def close(self) -> None:
         """End the process."""
+        with self._lock:
+            self._closed = True
         self.child.close()

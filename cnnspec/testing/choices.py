@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
@@ -215,7 +216,8 @@ def _drawn(foreign: Any, data: bytes) -> Any:
     def draw(value: Any) -> None:
         found.append(value)
 
-    draw.hypothesis.fuzz_one_input(data)
+    with suppress(hypothesis.errors.Unsatisfiable):
+        draw.hypothesis.fuzz_one_input(data)
     if not found:
         raise Rejected
     return found[-1]
