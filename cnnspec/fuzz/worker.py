@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from cnnspec import threads
-from cnnspec.check.engines import Child, Engine, InProcess
+from cnnspec.check.engines import Engine
+from cnnspec.check.engines import engines as check_engines
 from cnnspec.check.options import Options
 from cnnspec.check.run import needs_process
 from cnnspec.check.worker import receive, send, widen
@@ -35,9 +36,7 @@ def engines(options: Options) -> Iterator[dict[str, Engine]]:
     made: dict[str, Engine] = {}
     with ExitStack() as stack:
         for name in needs_process(options):
-            engine: Engine = InProcess(name) if shares(name) else Child(name)
-            stack.callback(engine.close)
-            made[name] = engine
+            made |= stack.enter_context(check_engines([name], in_process=shares(name)))
         yield made
 
 
@@ -82,8 +81,8 @@ class Worker:
         self._stack.close()
 
 
-def main() -> None:
-    """Answer frames until the parent goes."""
+def main(parent: int = 0) -> None:
+    """Answer frames until the parent, of this process id, goes."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     widen(out, sys.stdin.buffer)
