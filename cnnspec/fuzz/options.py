@@ -49,14 +49,13 @@ class FuzzOptions:
     jobs: int = 1
     timeout: float = 120.0
 
-    def checked(self, *, in_process: bool = True) -> Options:
+    def checked(self) -> Options:
         """How each network is checked."""
         return Options(
             backends=self.backends,
             dtypes=self.dtypes,
             steps=self.steps,
             layers=self.layers,
-            in_process=in_process,
             timeout=self.timeout,
         )
 
