@@ -111,6 +111,7 @@ OPTIONS: dict[str, Any] = {
     "initializers": False,
     "probe": False,
     "device": "cuda",
+    "layers": "native",
 }
 SAME = {"in_process": True, "timeout": 1.0}
 """Options by which an engine runs otherwise and computes the same."""

@@ -542,6 +542,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "in_process": False,
         "self_test": None,
         "minimize": None,
+        "layers": "exact",
         "force": False,
         "outputs": [],
         "cache": None,
@@ -554,7 +555,8 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
         "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force "
         "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept "
-        "--weights w.safetensors --device cuda --timeout 9 --self-test --faults 7 --minimize case"
+        "--weights w.safetensors --device cuda --timeout 9 --self-test --faults 7 "
+        "--minimize case --native"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
@@ -575,6 +577,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "in_process": True,
         "self_test": 7,
         "minimize": "case",
+        "layers": "native",
         "force": True,
         "outputs": [("json", "a.json")],
         "cache": "kept",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -38,6 +38,7 @@ def check(
     sources: Mapping[str, tuple[str, str | None]] | None = None,
     reduce: bool = False,
     graph: bool = False,
+    layers: Literal["exact", "native"] = "exact",
     in_process: bool = False,
     timeout: float = 600.0,
 ) -> Report:
@@ -56,6 +57,7 @@ def check(
         sources: back end -> (file, name or None), an edited or hand-written file to check.
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
+        layers: "native" checks the frameworks' own layers, to judge them; see `Style`.
         in_process: run everything in this process.
         timeout: seconds that an engine may take for one answer.
 
@@ -76,6 +78,7 @@ def check(
         sources=dict(sources or {}),
         reduce=reduce,
         graph=graph,
+        layers=layers,
         in_process=in_process,
         timeout=timeout,
     )

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cnnspec import files
 from cnnspec.check.api import named, require
@@ -43,6 +44,7 @@ def command(
     parameters: Mapping[str, object] | None = None,
     reduce: bool = False,
     graph: bool = False,
+    layers: Literal["exact", "native"] = "exact",
     jobs: int = 1,
     in_process: bool = False,
     self_test: int | None = None,
@@ -71,6 +73,7 @@ def command(
         sources={name: (file, entry) for name, file, entry in sources},
         reduce=reduce,
         graph=graph,
+        layers=layers,
         save=save is not None,
         in_process=in_process,
         device=device,

@@ -199,7 +199,8 @@ class Checker:
         found = {name: runnable(name) for name in self.options.backends}
         for each in found.values():
             if each.backend.name not in emitted:
-                emitted[each.backend.name] = self._emit(each.backend, style)
+                own = dataclasses.replace(style, layers=self.options.layers)
+                emitted[each.backend.name] = self._emit(each.backend, own)
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)

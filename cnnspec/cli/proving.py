@@ -134,6 +134,10 @@ def check(
         bool,
         typer.Option("--graph", help="Let Keras compile its training step instead of running it."),
     ] = False,
+    native: Annotated[
+        bool,
+        typer.Option("--native", help="Check what `compile --native` writes, to judge frameworks."),
+    ] = False,
     parameters: ParameterOption = None,
     jobs: Annotated[
         int | None,
@@ -248,6 +252,7 @@ def check(
         parameters=written(parameters or ()),
         reduce=reduce,
         graph=graph,
+        layers="native" if native else "exact",
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
         self_test=faults if self_test else None,

@@ -24,7 +24,13 @@ from cnnspec.backends.keras.live import (
 )
 from cnnspec.backends.keras.taps import Tapped, both
 from cnnspec.backends.keras.undrawn import undrawn
-from cnnspec.backends.program import Program, audit, own_entry, own_program, run_own
+from cnnspec.backends.program import (
+    Program,
+    own_entry,
+    own_program,
+    require_harmless,
+    run_own,
+)
 from cnnspec.backends.slots import check_weights
 from cnnspec.diagnostics import DataError, Diagnostic
 from cnnspec.ops.base import show
@@ -66,7 +72,7 @@ class KerasSession:
         self.eager = eager
         self.source = source
         if source is None:
-            audit(emitted.text, self.imports)
+            require_harmless(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} keras")
         else:
             self.program = own_program(source[0], f"{emitted.entry} keras")

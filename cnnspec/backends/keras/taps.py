@@ -12,7 +12,7 @@ import keras
 from cnnspec.backends.base import Emitted
 from cnnspec.backends.keras.engines import Engine
 from cnnspec.backends.keras.undrawn import undrawn
-from cnnspec.backends.program import FEED, PARTS, TAP, Program, audit, instrument
+from cnnspec.backends.program import FEED, PARTS, TAP, tapped
 
 
 class Recorder:
@@ -80,8 +80,8 @@ class Tapped:
     """
 
     def __init__(self, emitted: Emitted, imports: Collection[str], engine: Engine) -> None:
-        tree = instrument(audit(emitted.text, imports), emitted.lines, "name")
-        self.program = Program(emitted.text, f"{emitted.entry} keras tapped", tree)
+        title = f"{emitted.entry} keras tapped"
+        self.program = tapped(emitted.text, title, emitted.lines, imports, "name")
         self.recorder = Recorder(engine)
 
         def tap(node: str, *shared: Any) -> Any:

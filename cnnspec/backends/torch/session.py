@@ -15,11 +15,11 @@ from cnnspec.backends.program import (
     TAP,
     Executions,
     Program,
-    audit,
-    instrument,
     own_entry,
     own_program,
+    require_harmless,
     run_own,
+    tapped,
 )
 from cnnspec.backends.slots import check_weights
 from cnnspec.backends.torch import IMPORTS
@@ -65,7 +65,7 @@ class TorchSession:
         self.dtype = DTYPES[dtype]
         self.device = _prepared(device)
         if source is None:
-            audit(emitted.text, self.imports)
+            require_harmless(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} torch")
             self.module = self.program.run()
         else:
@@ -428,8 +428,8 @@ class _Tapped:
     def __init__(
         self, emitted: Emitted, imports: Collection[str], make: Callable[[Any], torch.nn.Module]
     ) -> None:
-        tree = instrument(audit(emitted.text, imports), emitted.lines)
-        self.program = Program(emitted.text, f"{emitted.entry} torch tapped", tree)
+        title = f"{emitted.entry} torch tapped"
+        self.program = tapped(emitted.text, title, emitted.lines, imports)
         taps = {TAP: self._tap, FEED: self._feed, PARTS: self._parts}
         self.module = self.program.run(**taps)
         self.model = make(self.module)

@@ -126,6 +126,10 @@ def local_response_norm(node: Node[LocalResponseNorm], style: Style) -> Spelling
 @COLUMN(Normalize)
 def normalize(node: Node[Normalize], style: Style) -> Spelling:
     """A helper; Keras' own rounds its numbers to float32."""
+    if style.layers == "native":
+        variances = tuple(deviation**2 for deviation in node.op.std)
+        layer = call("layers.Normalization", mean=node.op.mean, variance=variances, name=node.id)
+        return Spelling(layer)
     return Spelling(call("Normalize", node.op.mean, node.op.std, name=node.id))
 
 
