@@ -199,8 +199,8 @@ class Checker:
         found = {name: runnable(name) for name in self.options.backends}
         for each in found.values():
             if each.backend.name not in emitted:
-                own = dataclasses.replace(style, layers=self.options.layers)
-                emitted[each.backend.name] = self._emit(each.backend, own)
+                chosen = dataclasses.replace(style, layers=self.options.layers)
+                emitted[each.backend.name] = self._emit(each.backend, chosen)
         drawn = None
         if self.options.initializers and {"float64", "float32"} & {*self.options.dtypes}:
             drawn = initial.options(self.graph, self.seed)
