@@ -234,6 +234,20 @@ layers:
 - {dense: {units: 2}}
 outputs: {out0: dense1, out1: dense2}
 """,
+    # A split stands in two passes where a loss reads what goes into a softmax that is read again.
+    "a split behind a softmax that is an output": """\
+cnnspec: 1
+name: net
+input: [4, 5]
+layers:
+- {conv: {filters: 6, kernel: 1}}
+- softmax
+- {split: {name: parts, into: 2}}
+outputs: {a: parts.0, b: parts.1, tapped: softmax1}
+train:
+  loss: {a: mean_squared_error, b: mean_squared_error, tapped: cross_entropy}
+  optimizer: {sgd: {lr: 0.01}}
+""",
     # The mean of a norm on the network's input cancels, and nothing on the way moves it.
     "a norm on the input with momentum 1": """\
 cnnspec: 1

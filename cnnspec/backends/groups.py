@@ -260,15 +260,18 @@ class Groups:
         assert isinstance(first, Node)
         return len(child.children) == 1 or self.spellings[first].split is None
 
-    def split(self, group: Group, part: Part, x: Code) -> Code:
+    def split(self, group: Group, part: Part, x: Code, *, marked: bool = True) -> Code:
         """The call that gives all parts of a `split`."""
         scope = part.child
         assert isinstance(scope, Scope)
         nodes = [child for child in scope.children if isinstance(child, Node)]
         spell = self.spellings[nodes[0]].split
         assert spell is not None
+        sizes = tuple(node.shape[0] for node in nodes)
+        if not marked:
+            return spell(x, sizes)
         key = f"{group.id}{part.key}"
-        return mark(key, spell(mark(f"{key}:0", x), tuple(node.shape[0] for node in nodes)))
+        return mark(key, spell(mark(f"{key}:0", x), sizes))
 
     def _scopes(self, scope: Scope) -> Iterator[Scope]:
         """The scopes inside, as the back end writes them, outer ones first."""

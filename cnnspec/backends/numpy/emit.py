@@ -312,7 +312,7 @@ class _File:
         marked: bool,
     ) -> Code:
         if part.splits:
-            return self.groups.split(group, part, reads[0])
+            return self.groups.split(group, part, reads[0], marked=marked)
         if isinstance(part.child, Scope):
             container = calls.get(part.name, f"self.{part.owner or part.name}")
             return Code(f"{container}.forward({', '.join(reads)}, training)")
