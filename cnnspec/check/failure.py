@@ -92,20 +92,20 @@ def instances(graph: Graph, node: str) -> tuple[Instance, ...]:
         return ()
     if origin is None:
         return ()
-    around = [scope for scope in _around(graph.root, node) if scope.kind == "block"]
+    blocks = [scope for scope in around(graph.root, node) if scope.kind == "block"]
     return tuple(
         Instance(scope.path, scope.block or "", span)
-        for scope, span in zip(reversed(around), origin.expanded, strict=False)
+        for scope, span in zip(reversed(blocks), origin.expanded, strict=False)
     )
 
 
-def _around(scope: Scope, node: str) -> Iterator[Scope]:
+def around(scope: Scope, node: str) -> Iterator[Scope]:
     """The scopes that a node is in, outermost first, without the network itself."""
     for child in scope.children:
         if not isinstance(child, Scope):
             continue
         if child.kind == "instances" or node.startswith(f"{child.path}."):
-            inner = list(_around(child, node))
+            inner = list(around(child, node))
             if child.kind != "instances" or inner:
                 yield from (child, *inner)
                 return

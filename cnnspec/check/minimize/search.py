@@ -16,7 +16,8 @@ from cnnspec.check.api import check_graph
 from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.engines import Engine
 from cnnspec.check.minimize import values, wires
-from cnnspec.check.minimize.plain import Plain, as_written, content, flat, structured, text_of
+from cnnspec.check.minimize.authored import as_written, part_written
+from cnnspec.check.minimize.plain import Plain, content, flat, structured, text_of
 from cnnspec.check.options import Difference, Options, SpecReport
 from cnnspec.diagnostics import UserError
 from cnnspec.document import parse
@@ -150,7 +151,7 @@ class Search:
     # --- where to start ------------------------------------------------------------------------
 
     def _starts(self) -> Iterator[Plain]:
-        """The layer itself, then with more and more of what is around it, then everything."""
+        """The layer, then with more and more of what is in front of it, its block, then all."""
         step = self.symptom.comparison.quantity == "step"
         if not self.options.sources:
             nodes = {node.id: node for node in self.graph.nodes}
@@ -163,6 +164,10 @@ class Search:
                     before, ids = ids, neighbours(self.graph, node, count)
                     if len(ids) > len(before):
                         yield self._flat(ids, [node.id])
+            if self.symptom.op is not None:
+                part = part_written(self.graph, self.symptom.comparison.node, seed=self.seed)
+                if part is not None:
+                    yield part
             outputs = [output.value.id for output in self.graph.outputs]
             if all(id in nodes for id in outputs):
                 yield self._flat([*nodes], list(dict.fromkeys(outputs)))
