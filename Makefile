@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # torch, TensorFlow and NumPy are each told to use all cores; several at once would fight.
 JOBS ?= 2
 
-.PHONY: help demo test nightly conformance lint types bench bless docs clean
+.PHONY: help demo test nightly conformance faults lint types bench bless docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,8 @@ nightly: $(READY) ## the long ones as well, with many more random networks
 
 conformance: $(READY) ## run the node tests of ONNX in all back ends, and write docs/conformance.md
 	$(BIN)/python -m tests.conformance
+faults: $(READY) ## plant every fault of tests/faults, and see that check finds and names it
+	$(BIN)/python -m tests.faults
 
 lint: $(READY) ## style
 	$(BIN)/ruff check

@@ -22,7 +22,7 @@ __all__ = ["CACHE", "Config", "cache_directory", "find_config", "in_ci", "read_c
 
 FILE = "pyproject.toml"
 SECTION = "tool.cnnspec"
-DTYPES = ("float64", "float32")
+DTYPES = ("float64", "float32", "bfloat16")
 CACHE = ".cnnspec_cache"
 MOST_STEPS = 10_000
 

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# A project of its own, which tests run in a process of its own.
+collect_ignore = ["outside_project"]
+
 # Read by the libraries when they are imported, which tests do late.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

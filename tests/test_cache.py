@@ -110,10 +110,12 @@ OPTIONS: dict[str, Any] = {
     "graph": True,
     "initializers": False,
     "probe": False,
+    "device": "cuda",
+    "layers": "native",
 }
 SAME = {"in_process": True, "timeout": 1.0}
 """Options by which an engine runs otherwise and computes the same."""
-NEVER = {"inputs", "targets", "save", "sources"}
+NEVER = {"inputs", "targets", "weights", "save", "sources", "planted"}
 """Those with tests of their own."""
 
 

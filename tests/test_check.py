@@ -21,6 +21,7 @@ from cnnspec.check.report import largest_relative, to_text
 from cnnspec.diagnostics import SetupError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
+from cnnspec.quantities import MODES
 from cnnspec.schema import read_spec
 
 SPEC = """\
@@ -76,6 +77,7 @@ def test_agreement_is_far_below_what_a_fault_would_give() -> None:
         ("running_statistics", "isolated"),
         ("running_statistics", "end_to_end"),
         ("step", "end_to_end"),
+        ("forward", "after_training"),
     }
     assert {c.training for c in found.comparisons} == {True, False}
     assert any(c.dtype == "float32" and c.reference_error is not None for c in found.comparisons)
@@ -182,7 +184,7 @@ def test_the_json_report_has_what_is_promised() -> None:
     for found in spec["comparisons"]:
         promised = "backends quantity mode dtype training node max_error bound worst"
         assert set(promised.split()) <= set(found)
-        assert found["mode"] in ("initial", "isolated", "probe", "end_to_end")
+        assert found["mode"] in MODES
         assert found["max_error"] <= found["bound"] or not found["judged"] or found["worst"]
 
 

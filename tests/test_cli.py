@@ -540,15 +540,23 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "graph": False,
         "jobs": len(os.sched_getaffinity(0)),
         "in_process": False,
+        "self_test": None,
+        "minimize": None,
+        "layers": "exact",
         "force": False,
         "outputs": [],
         "cache": None,
+        "weights": None,
+        "device": "cpu",
+        "timeout": 600.0,
         "color": False,
     }
     options = (
         "--backends numpy,torch --format json --dtype float32 --seed 3 --steps 0 --inputs i.npz "
         "--save out --source torch=a.py:Net --source keras=dir=x/b.py --in-process --force "
-        "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept"
+        "--reduce --graph --jobs 3 -p width=4 --format junit --output a.json --cache-dir kept "
+        "--weights w.safetensors --device cuda --timeout 9 --self-test --faults 7 "
+        "--minimize case --native"
     )
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
@@ -567,9 +575,15 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "graph": True,
         "jobs": 3,
         "in_process": True,
+        "self_test": 7,
+        "minimize": "case",
+        "layers": "native",
         "force": True,
         "outputs": [("json", "a.json")],
         "cache": "kept",
+        "weights": "w.safetensors",
+        "device": "cuda",
+        "timeout": 9.0,
         "color": False,
     }
 

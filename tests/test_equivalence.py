@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from scipy import stats
 
 from cnnspec.api import read
 from cnnspec.backends import BUILT_IN, Style, get
@@ -18,6 +21,8 @@ from cnnspec.testing.blocks import block_networks
 from cnnspec.testing.laws import agree, check_network
 
 ALL = tuple(BUILT_IN)
+NIGHTLY = 1000
+"""Examples of the nightly profile."""
 
 
 def share(part: float) -> int:
@@ -26,34 +31,67 @@ def share(part: float) -> int:
     return max(1, round(settings.default.max_examples * part))
 
 
+NETWORKS = {
+    # test: networks that it checks, for each example of the default profile, and of the nightly
+    "test_numpy_and_torch_agree": (1.5, 3.8),
+    "test_all_backends_agree": (0.2, 0.2),
+    "test_numpy_and_torch_agree_on_blocks": (0.4, 0.9),
+    "test_all_backends_agree_on_blocks": (0.1, 0.1),
+}
+"""None of these may be accused; docs/proof.md says what that shows."""
+
+
+def drawn(test: str) -> int:
+    """How many networks a test checks in this profile."""
+    assert settings.default is not None
+    default, nightly = NETWORKS[test]
+    return share(nightly if settings.default.max_examples >= NIGHTLY else default)
+
+
 @settings(max_examples=share(3))
 @given(networks())
 def test_gradients_are_those_of_finite_differences(text: str) -> None:
     check_gradients(read(text).graph)
 
 
-@settings(max_examples=share(1.5))
+@pytest.mark.timeout(3600)
+@settings(max_examples=drawn("test_numpy_and_torch_agree"))
 @given(networks())
 def test_numpy_and_torch_agree(text: str) -> None:
     agree(read(text).graph, ("numpy", "torch"))
 
 
-@settings(max_examples=share(0.2))
+@pytest.mark.timeout(3600)
+@settings(max_examples=drawn("test_all_backends_agree"))
 @given(networks(train=True))
 def test_all_backends_agree(text: str) -> None:
     agree(read(text).graph, ALL)
 
 
-@settings(max_examples=share(0.4))
+@pytest.mark.timeout(3600)
+@settings(max_examples=drawn("test_numpy_and_torch_agree_on_blocks"))
 @given(block_networks())
 def test_numpy_and_torch_agree_on_blocks(text: str) -> None:
     agree(read(text).graph, ("numpy", "torch"))
 
 
-@settings(max_examples=share(0.1))
+@pytest.mark.timeout(3600)
+@settings(max_examples=drawn("test_all_backends_agree_on_blocks"))
 @given(block_networks())
 def test_all_backends_agree_on_blocks(text: str) -> None:
     agree(read(text).graph, ALL)
+
+
+def test_the_rate_of_false_alarms_is_what_the_docs_say() -> None:
+    count = sum(round(NIGHTLY * nightly) for _, nightly in NETWORKS.values())
+    text = (Path(__file__).parents[1] / "docs" / "proof.md").read_text()
+    row = re.search(r"^\| ([0-9,]+) \| ([0-9]+) \| ([0-9.e-]+) \|", text, re.MULTILINE)
+    assert row is not None
+    networks_, accused = (int(cell.replace(",", "")) for cell in row.groups()[:2])
+    assert networks_ == count == 5000
+    bound = stats.beta.ppf(0.95, accused + 1, networks_ - accused)
+    assert float(row[3]) == pytest.approx(bound, rel=0.05)
+    assert bound == pytest.approx(3 / count, rel=0.01) or accused
 
 
 @settings(max_examples=share(10))

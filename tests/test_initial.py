@@ -166,3 +166,26 @@ def test_draws_change_nothing() -> None:
             assert np.array_equal(first[name], again[name])
         assert not np.array_equal(first["dense1.weight"], other["dense1.weight"])
         session.close()
+
+
+@pytest.mark.parametrize("backends", [("numpy", "torch"), ("numpy", "keras")])
+def test_vectors_start_as_the_spec_says(backends: tuple[str, ...]) -> None:
+    """Their fans are not those of a matrix, and frameworks' functions may refuse them."""
+    layers = [
+        f"{{dense: {{units: 2000, bias_init: {name}, weight_init: zeros}}}}"
+        for name in kinds.INITIALIZERS
+        if name not in ("orthogonal", "constant", "uniform")
+    ]
+    spec = f"cnnspec: 1\nname: net\ninput: [1]\nlayers: [{', '.join(layers)}]\n"
+    graph = read(spec).graph
+    for name in backends:
+        made = get(name)
+        session = made.open(made.emit(graph))
+        found = session.draw(0)
+        for path, param in graph.params().items():
+            if path.endswith("bias"):
+                moments = Moments()
+                moments.add(found[path], param.init)
+                wrongly = [s.name for s in statistics(param, moments) if s.found != s.nearest]
+                assert not wrongly, (name, param.init, wrongly)
+        session.close()

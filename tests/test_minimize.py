@@ -14,7 +14,7 @@ import pytest
 
 from cnnspec.backends import get
 from cnnspec.build import build
-from cnnspec.check import Options, SpecReport
+from cnnspec.check import Options, SpecReport, samples
 from cnnspec.check.api import check_graph
 from cnnspec.check.command import command
 from cnnspec.check.engines import engines
@@ -22,7 +22,7 @@ from cnnspec.check.minimize import Minimized, folders, minimize, refuse_director
 from cnnspec.check.minimize.authored import as_written, part_written
 from cnnspec.check.minimize.plain import flat, structured, text_of
 from cnnspec.check.minimize.script import Outcome
-from cnnspec.check.minimize.search import Search, size_of
+from cnnspec.check.minimize.search import Search, narrow, size_of
 from cnnspec.check.minimize.wires import nested
 from cnnspec.check.run import needs_process
 from cnnspec.diagnostics import SetupError
@@ -32,7 +32,7 @@ from cnnspec.passes.reduce import reduce
 from cnnspec.schema import read_spec
 from cnnspec.weights import read_weights
 from tests.networks import SPECS, graph, graph_of
-from tests.test_failure_report import broken
+from tests.test_failure_report import broken, comparisons
 
 NET = """\
 cnnspec: 1
@@ -244,6 +244,35 @@ def test_scripts_of_every_quantity_show_it(
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
     assert found.layers <= 2
+
+
+@pytest.mark.nightly
+def test_a_fault_of_a_framework_needs_no_planting(tmp_path: Path) -> None:
+    # docs/framework-faults.md: its slope is rounded to float32.
+    text = PLAIN.replace("- tanh", "- leaky_relu")
+    options: dict[str, Any] = {"backends": ("numpy", "torch", "keras"), "layers": "native"}
+    report, found = minimized(graph(text), tmp_path / "case", **options)
+    assert found is not None
+    assert report.first_difference is not None
+    assert report.first_difference.failure.standing.alone == "keras"
+    assert found.layers == 1
+    assert found.scripts == {"reproduce_keras.py": True}
+    script = (tmp_path / "case" / "reproduce_keras.py").read_text()
+    assert "layers.LeakyReLU(0.01, name='leaky_relu1')" in script
+    assert "class " not in script
+    assert "--native" in found.command
+
+
+def test_a_smaller_case_is_not_run_on_what_was_given_for_the_whole() -> None:
+    network = graph(PLAIN)
+    given = Options(weights=samples.weights(network, 0), inputs={}, seed=3, reduce=True)
+    (found,) = comparisons({"numpy": 1, "torch": 2})
+    small = narrow(given, found)
+    assert (small.weights, small.inputs, small.seed, small.reduce) == (None, None, None, False)
+    assert small.backends == ("numpy", "torch")
+    assert (small.dtypes, small.steps) == (("float64",), 0)
+    assert not small.probe
+    assert not small.initializers
 
 
 def test_initial_weights_have_no_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -207,8 +207,8 @@ def test_cases_are_chosen_as_all_tests_are(
 
 
 def test_other_tests_alone_leave_specs_alone(project: pytest.Pytester) -> None:
-    project.makepyfile(test_own="def test_own():\n    pass\n")
-    run(project, "test_own.py").assert_outcomes(passed=1)
+    project.makepyfile(test_alone="def test_alone():\n    pass\n")
+    run(project, "test_alone.py").assert_outcomes(passed=1)
     assert project.checked == []  # type: ignore[attr-defined]
 
 

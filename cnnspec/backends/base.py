@@ -20,7 +20,24 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-Dtype = Literal["float64", "float32"]
+Dtype = Literal["float64", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An engine that the text of a back end can be run on, where there is a choice of several.
+
+    Attributes:
+        title: what people call it.
+        extra: what `pip install` is told to get it.
+        environment: variables that a process needs to use it.
+        single: why it is checked in float32 and not in float64; empty where it is in both.
+    """
+
+    title: str
+    extra: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    single: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,9 @@ FORBIDDEN_NAMES = frozenset(
 )
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
 
+BETWEEN = "\n\n\n"
+"""What stands between the definitions of an emitted file."""
+
 _ids = itertools.count()
 
 
@@ -73,13 +76,29 @@ def audit(text: str, imports: Collection[str] = ALLOWED_IMPORTS) -> ast.Module:
     Raises:
         AuditError: an import that is not on the list, a dunder, or a way to run other code.
     """
-    _require_harmless(text, frozenset(imports))
+    require_harmless(text, imports)
     return ast.parse(text)
 
 
-@lru_cache(maxsize=8)
+def require_harmless(text: str, imports: Collection[str] = ALLOWED_IMPORTS) -> None:
+    """Refuse what no emitter writes, without a tree of the whole.
+
+    Pieces that are complete modules make, one after the other, a module with the statements of
+    all. So each is looked at by itself, and once: most are helpers that many files carry.
+
+    Raises:
+        AuditError: as `audit`.
+    """
+    allowed = frozenset(imports)
+    try:
+        for piece in text.split(BETWEEN):
+            _require_harmless(piece, allowed)
+    except (AuditError, SyntaxError, ValueError):  # the whole knows the line, or is one statement
+        _require_harmless(text, allowed)
+
+
+@lru_cache(maxsize=4096)
 def _require_harmless(text: str, imports: frozenset[str]) -> None:
-    """Once for a text: it is opened plain and with taps, and in each dtype."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             _audit_import(node, imports)
@@ -144,6 +163,45 @@ def instrument(tree: ast.Module, places: Mapping[str, Place], context: str = "se
     if missing:
         raise AssertionError(f"no expression at {missing}")
     return made
+
+
+def tapped(
+    text: str,
+    title: str,
+    places: Mapping[str, Place],
+    imports: Collection[str],
+    context: str = "self",
+) -> Program:
+    """The program of a text with taps.
+
+    The helpers in front of the network have no tap, so they are compiled as they are.
+
+    Args:
+        text: as emitted.
+        title: for tracebacks.
+        places: of every node.
+        imports: the modules that it may import.
+        context: as of `instrument`.
+
+    Raises:
+        AuditError: as `audit`.
+    """
+    require_harmless(text, imports)
+    lines = [p.range.line for p in places.values() if p.module is None]
+    start = _line_start(text, min(lines)) if lines else 0
+    head = text[: text.rfind(BETWEEN, 0, start) + 1]
+    try:
+        tree = ast.parse("\n" * head.count("\n") + text[len(head) :])
+    except SyntaxError:  # it is no line between definitions, but of a string
+        head, tree = "", ast.parse(text)
+    return Program(text, title, instrument(tree, places, context), head)
+
+
+def _line_start(text: str, line: int) -> int:
+    start = 0
+    for _ in range(line - 1):
+        start = text.index("\n", start) + 1
+    return start
 
 
 _Wrap = tuple[str, str, int | None, str | None]
@@ -263,11 +321,22 @@ def remove_taps(tree: ast.Module) -> ast.Module:
 class Program:
     """A module made of emitted text, registered so that tracebacks and `inspect` show its lines."""
 
-    def __init__(self, text: str, title: str, tree: ast.Module | None = None) -> None:
+    def __init__(
+        self, text: str, title: str, tree: ast.Module | None = None, head: str = ""
+    ) -> None:
+        """Make it, without running it.
+
+        Args:
+            text: of the file.
+            title: for tracebacks.
+            tree: what is run in the place of the text.
+            head: the part of the text that is run in front of the tree.
+        """
         self.name = f"cnnspec_emitted_{next(_ids)}"
         self.filename = f"<cnnspec {title} {self.name}>"
         self.text = text
-        self.tree = ast.parse(text) if tree is None else tree
+        self.tree = tree
+        self.head = head
         self.module = ModuleType(self.name)
 
     def run(self, **names: object) -> ModuleType:
@@ -277,8 +346,9 @@ class Program:
         linecache.cache[self.filename] = (len(self.text), None, lines, self.filename)
         sys.modules[self.name] = self.module
         vars(self.module).update(names)
-        code = compile(self.tree, self.filename, "exec", dont_inherit=True)
-        exec(code, vars(self.module))  # noqa: S102 - this is the one place that runs emitted text
+        for part in (self.head, self.text if self.tree is None else self.tree):
+            code = compile(part, self.filename, "exec", dont_inherit=True)
+            exec(code, vars(self.module))  # noqa: S102 - this is the one place that runs emitted text
         return self.module
 
     def close(self) -> None:
@@ -298,7 +368,7 @@ def own_program(path: str, title: str) -> Program:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        program = Program(text, title)
+        program = Program(text, title, ast.parse(text))
     except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as fault:
         raise DataError(Diagnostic("bad-source", f"`{path}` cannot be run: {fault}")) from None
     program.filename = os.path.abspath(path)

@@ -62,8 +62,9 @@ def assemble(
 ) -> Writer:
     """A whole file: docstring, the imports in use, the helpers in use, and the body."""
     plain = "\n".join(unmarked(line) for line in body.lines)
-    helpers = library.closure(names_in(plain))
-    used = set(names_in(plain)).union(*(h.needs for h in helpers)) if helpers else names_in(plain)
+    named = names_in(plain)
+    helpers = library.closure(named)
+    used = named.union(*(h.needs for h in helpers))
     writer = Writer()
     writer.line(f'"""{docstring}"""')
     writer.blank()

@@ -28,8 +28,8 @@ from cnnspec.ops.base import Op
 
 Array = npt.NDArray[Any]
 
-UNIT = {"float64": 2.0**-53, "float32": 2.0**-24}
-FLOOR = {"float64": 1e-300, "float32": 1e-37}
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8}
+FLOOR = {"float64": 1e-300, "float32": 1e-37, "bfloat16": 1e-37}
 """TensorFlow flushes denormals to zero, the others keep them."""
 
 ISOLATED_STEP = 2.0**-24
@@ -41,7 +41,10 @@ STATISTIC_ROUNDING = 16.0
 
 @dataclass(slots=True)
 class Bounds:
-    """Coefficients of u: of values, own gradients by node, and all else by canonical name."""
+    """Coefficients of u: of values, own gradients by node, and all else by canonical name.
+
+    `cotangents`, of each value end to end, are made where they are asked for.
+    """
 
     values: dict[str, Array] = field(default_factory=dict)
     own: dict[str, tuple[Array, ...]] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Bounds:
     parameters: dict[str, Array] = field(default_factory=dict)
     statistics: dict[str, Array] = field(default_factory=dict)
     spread: dict[str, Array] = field(default_factory=dict)
+    cotangents: dict[str, Array] = field(default_factory=dict)
 
 
 class Lazy(Mapping[str, Any]):
@@ -302,6 +306,8 @@ def end_to_end(
     seed: int,
     replicates: int,
     backward: bool = True,
+    step: float = END_TO_END_STEP,
+    cotangents: bool = False,
 ) -> Bounds:
     """Bounds of the whole network, by perturbing everything on the way.
 
@@ -316,8 +322,9 @@ def end_to_end(
         seed: of the perturbations.
         replicates: their number.
         backward: whether of gradients too.
+        step: how far everything is moved.
+        cotangents: whether of the gradients of all values too.
     """
-    step = END_TO_END_STEP
     gradients = own.parameters if backward else ()
     spreads = {
         kind: Spread({n: v for n, v in getattr(answer, kind).items() if n in wanted}, step)
@@ -326,12 +333,13 @@ def end_to_end(
             ("inputs", answer.inputs if backward else ()),
             ("parameters", gradients),
             ("statistics", own.statistics),
+            ("gradients", answer.gradients if cotangents else {}),
         )
     }
 
     def see(kind: str, id: str, value: Any) -> None:
-        if kind == "values":
-            spreads["values"].see(id, value)
+        if kind == "values" or (cotangents and kind == "gradients"):
+            spreads[kind].see(id, value)
 
     batch = len(next(iter(sample.inputs.values())))
     noise = Noise(graph, own, batch, step, parameters=False)
@@ -356,6 +364,8 @@ def end_to_end(
         found.values[name] += own.values[name]
     for name in spreads["inputs"].first:
         found.inputs[name] = spreads["inputs"].coefficient(name) + _read(users, own, name)
+    for name in spreads["gradients"].first:
+        found.cotangents[name] = spreads["gradients"].coefficient(name) + _read(users, own, name)
     for kind in ("parameters", "statistics"):
         for name in spreads[kind].first:
             bound = spreads[kind].coefficient(name)

@@ -175,7 +175,8 @@ def _key(path: str, request: Request) -> str | None:
         UserError: something cannot be read.
     """
     options = request.options
-    if options.save or options.inputs is not None or options.targets is not None:
+    arrays = (options.inputs, options.targets, options.weights)
+    if options.save or any(value is not None for value in arrays):
         return None  # results that are wanted in full, or arrays that have no name
     document = read(path)
     faults = Faults(document)
@@ -192,12 +193,15 @@ def _key(path: str, request: Request) -> str | None:
         for f in dataclasses.fields(options)
         if f.name not in ("sources", "in_process", "timeout", "save")
     }
-    given = None if request.inputs is None else _digest(files.read_bytes(request.inputs))
+    given = {
+        name: None if path is None else _digest(files.read_bytes(path))
+        for name, path in (("inputs", request.inputs), ("weights", request.weights))
+    }
     everything = {
         "spec": [path.endswith(".json"), document.text, [each.text for each in libraries]],
         "parameters": {name: repr(value) for name, value in sorted(request.parameters.items())},
         "options": told,
-        "inputs": given,
+        "data": given,
         "sources": sources,
         "surroundings": surroundings(),
         "variables": {n: v for n, v in sorted(os.environ.items()) if n.startswith(VARIABLES)},

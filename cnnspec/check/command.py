@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cnnspec import files
-from cnnspec.check.api import require
+from cnnspec.check.api import named, require
 from cnnspec.check.cache import Cache
 from cnnspec.check.data import write_results
-from cnnspec.check.engines import engines
+from cnnspec.check.engines import TIMEOUT, engines
 from cnnspec.check.files import Request, check_file
 from cnnspec.check.formats import format_report
 from cnnspec.check.jobs import in_jobs
@@ -37,11 +38,16 @@ def command(
     inputs: str | None,
     save: str | None,
     sources: Sequence[tuple[str, str, str | None]],
+    weights: str | None = None,
+    device: str = "cpu",
+    timeout: float = TIMEOUT,
     parameters: Mapping[str, object] | None = None,
     reduce: bool = False,
     graph: bool = False,
+    layers: Literal["exact", "native"] = "exact",
     jobs: int = 1,
     in_process: bool = False,
+    self_test: int | None = None,
     minimize: str | None = None,
     force: bool = False,
     outputs: Sequence[tuple[str, str]] = (),
@@ -54,6 +60,7 @@ def command(
 
     `form` is what is printed; `outputs` are more forms of the report, each with the file that it is
     written to, whole or not at all; `cache` is a directory of earlier results.
+    With `self_test` so many faults are planted into the texts of each, to see that it finds them.
 
     Raises:
         UserError: the request makes no sense.
@@ -66,17 +73,27 @@ def command(
         sources={name: (file, entry) for name, file, entry in sources},
         reduce=reduce,
         graph=graph,
+        layers=layers,
         save=save is not None,
         in_process=in_process,
+        device=device,
+        timeout=timeout,
     )
     for _, path in outputs:
         _require_writable(path, specs, force=force)
     printed_only = form == "text" and not outputs
     whole = Report()
-    request = Request(options, inputs, parameters or {})
     started = time.monotonic()
     try:
+        request = Request(named(options), inputs, weights, parameters or {})
         paths = _paths(specs, request, whole, save=save is not None)
+        if self_test is not None:
+            from cnnspec.check.selftest.command import command as plant
+
+            if outputs or form not in ("text", "json"):
+                message = "`--self-test` is printed as text or JSON"
+                raise SetupError(Diagnostic("self-test-alone", message))
+            return plant(paths, request, self_test, form=form, out=out, color=color)
         for folder in () if minimize is None else folders(paths, Path(minimize)):
             refuse_directory(folder, force=force)
         found: dict[int, SpecReport] = {}
@@ -180,6 +197,8 @@ def _run(paths: Sequence[str], request: Request, jobs: int) -> Iterator[tuple[in
         yield from in_jobs(paths, request, min(jobs, len(paths)))
         return
     options = request.options
-    with engines(needs_process(options), in_process=options.in_process) as made:
+    with engines(
+        needs_process(options), in_process=options.in_process, timeout=options.timeout
+    ) as made:
         for index, path in enumerate(paths):
             yield index, check_file(path, request, made)

@@ -32,7 +32,8 @@ class Comparison:
     Attributes:
         backends: the pair; the first is the reference where there is one.
         quantity: what was compared.
-        mode: isolated, a probe of ties and kinks, or end to end; initial, where nothing has run.
+        mode: isolated, a probe of ties and kinks, end to end, or in inference after training;
+            initial, where nothing has run.
         dtype: of the arithmetic that is judged.
         training: whether in training mode.
         node: the layer.
@@ -45,6 +46,7 @@ class Comparison:
         judged: false where the answer may rightly differ; `reason` says why.
         update: for a step, how many updates were done before it.
         reference_error: in float32, the distance of a plain NumPy evaluation.
+        terms: of the sum that each element is, where its bound is that of a sum; else 0.
     """
 
     backends: tuple[str, str]
@@ -63,6 +65,15 @@ class Comparison:
     reason: str = ""
     update: int | None = None
     reference_error: float | None = None
+    terms: int = 0
+
+    @property
+    def headroom(self) -> float | None:
+        """The largest error over 8 sqrt(K) u B, what is seen in practice, for a sum of K terms.
+
+        The bound is 2 K u B, which holds for the worst order of summation.
+        """
+        return severity(self) * math.sqrt(self.terms) / 4 if self.terms else None
 
     @property
     def relative(self) -> float:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnspec.diagnostics import DataError, Diagnostic, SetupError
+from cnnspec.diagnostics import DataError, Diagnostic, SetupError, did_you_mean
 from cnnspec.files import write_bytes
 from cnnspec.graph import Graph
-from cnnspec.ops.base import show
+from cnnspec.ops.base import Shape, show
 from cnnspec.weights import write_weights
 
 Array = npt.NDArray[Any]
@@ -38,51 +38,77 @@ def read_inputs(path: str, graph: Graph) -> dict[str, Array]:
         ) from None
     except Exception as fault:  # a broken archive raises whatever its parts raise
         raise DataError(Diagnostic("bad-inputs", f"`{path}` is no .npz file: {fault}")) from None
+    return fit_inputs(arrays, graph, what=f"`{path}`")
+
+
+def fit_inputs(
+    arrays: Mapping[str, Array], graph: Graph, *, what: str = "the inputs"
+) -> dict[str, Array]:
+    """Check inputs that are in memory already, as `read_inputs` does.
+
+    Args:
+        arrays: by name, N, C, then space, of any real type.
+        graph: the network they must fit.
+        what: what messages call them.
+
+    Returns:
+        The same in float64.
+
+    Raises:
+        DataError: they do not fit, or a value is not finite.
+    """
     faults = []
-    count: int | None = None
+    sizes: dict[str, int] = {}
     for entry in graph.inputs:
-        array = arrays.get(entry.name)
-        if array is None:
-            names = ", ".join(f"`{name}`" for name in arrays) or "nothing"
+        name = entry.name
+        if name not in arrays:
+            names = ", ".join(f"`{each}`" for each in arrays) or "nothing"
             faults.append(
-                Diagnostic("bad-inputs", f"`{path}` has no `{entry.name}`", help=f"it has {names}")
+                Diagnostic("bad-inputs", f"{what}: there is no `{name}`", help=f"there is {names}")
             )
-        elif array.dtype.kind not in "fiu":
-            faults.append(
-                Diagnostic("bad-inputs", f"`{entry.name}` in `{path}` has dtype {array.dtype}")
-            )
-        elif array.ndim < 1 or array.shape[1:] != entry.shape:
-            faults.append(
-                Diagnostic(
-                    "bad-inputs",
-                    f"`{entry.name}` in `{path}` has shape {show(array.shape)}, "
-                    f"and the network needs Nx{show(entry.shape)}",
-                )
-            )
-        elif not np.all(np.isfinite(array)):
+            continue
+        array = np.asarray(arrays[name])
+        fault = _unfit(array, entry.shape)
+        if fault:
+            faults.append(Diagnostic("bad-inputs", f"{what}: `{name}` {fault}"))
+            continue
+        sizes[name] = len(array)
+        bad = ~np.isfinite(array.astype(np.float64))
+        if bad.any():
+            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
+            place, count = ", ".join(map(str, index)), int(np.count_nonzero(bad))
             faults.append(
                 Diagnostic(
-                    "not-finite", f"`{entry.name}` in `{path}` has values that are not finite"
+                    "not-finite",
+                    f"{what}: `{name}` is {array[index]} at index [{place}]",
+                    notes=(f"{count:,} of its {array.size:,} values are not finite",),
                 )
             )
-        elif len(array) < 2:
-            faults.append(
-                Diagnostic("bad-inputs", f"`{entry.name}` in `{path}` has fewer than 2 samples")
-            )
-        elif count is not None and len(array) != count:
-            faults.append(
-                Diagnostic("bad-inputs", f"the inputs in `{path}` have different batch sizes")
-            )
-        else:
-            count = len(array)
-    unknown = sorted(set(arrays) - {entry.name for entry in graph.inputs})
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{size} of `{name}`" for name, size in sizes.items())
+        faults.append(Diagnostic("bad-inputs", f"{what}: batch sizes differ: {found}"))
+    known = {entry.name for entry in graph.inputs}
     faults += [
-        Diagnostic("bad-inputs", f"the network has no input `{name}`, which `{path}` has")
-        for name in unknown
+        Diagnostic(
+            "bad-inputs",
+            f"{what}: the network has no input `{name}`",
+            help=did_you_mean(name, sorted(known)),
+        )
+        for name in arrays
+        if name not in known
     ]
     if faults:
         raise DataError(faults)
-    return {entry.name: arrays[entry.name].astype(np.float64) for entry in graph.inputs}
+    return {name: np.asarray(arrays[name], np.float64) for name in sizes}
+
+
+def _unfit(array: Array, shape: Shape) -> str:
+    """What keeps an array from being a batch of this shape; empty if nothing does."""
+    if array.dtype.kind not in "fiu":
+        return f"has dtype {array.dtype}"
+    if array.ndim < 1 or array.shape[1:] != shape:
+        return f"has shape {show(array.shape)}, and the network needs Nx{show(shape)}"
+    return "has fewer than 2 samples" if len(array) < 2 else ""
 
 
 def write_results(folder: Path, saved: Mapping[str, Mapping[str, Array]], *, force: bool) -> None:

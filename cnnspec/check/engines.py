@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from cnnspec.backends.base import Emitted
+from cnnspec.backends.runtimes import runnable
 from cnnspec.check.worker import Sessions, answer, receive, send, widen
 from cnnspec.diagnostics import Diagnostic, UserError
 from cnnspec.threads import ONE
@@ -22,7 +23,6 @@ TIMEOUT = 600.0
 """Seconds that an engine may take for one answer."""
 
 DEFAULTS = {
-    "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # oneDNN keeps what it has freed, several times the weights, and has nothing for float64.
     "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -90,6 +90,8 @@ class Child:
         name: of its back end.
         timeout: seconds that it may take for one answer; None for any time.
         module: what the process runs.
+        environment: variables that it needs, whatever the user's own are.
+        group: whether it has children of its own, which end with it.
     """
 
     def __init__(
@@ -98,21 +100,26 @@ class Child:
         *,
         timeout: float | None = TIMEOUT,
         module: str = "cnnspec.check.worker",
+        environment: Mapping[str, str] | None = None,
+        group: bool = False,
     ) -> None:
         self.name = name
         self.timeout = timeout
         self.module = module
+        self.environment = environment or {}
+        self.group = group
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"cnnspec-{name}")
         self._start()
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the engine
         self._process = subprocess.Popen(  # noqa: S603 - it is a module of ours
-            [sys.executable, "-c", f"from {self.module} import main; main()"],
+            [sys.executable, "-c", f"from {self.module} import main; main({os.getpid()})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**DEFAULTS, **os.environ, **ONE},
+            env={**DEFAULTS, **os.environ, **ONE, **self.environment},
+            process_group=0 if self.group else None,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -135,7 +142,7 @@ class Child:
 
         def expire() -> None:
             expired.set()
-            self._process.kill()
+            self._kill()
 
         timer = threading.Timer(self.timeout or threading.TIMEOUT_MAX, expire)
         timer.daemon = True
@@ -165,9 +172,15 @@ class Child:
 
     def close(self) -> None:
         """Kill the process, and wait for it."""
-        self._process.kill()
+        self._kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._end()
+
+    def _kill(self) -> None:
+        if self.group and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
 
     def _end(self) -> None:
         self._process.wait()
@@ -230,7 +243,7 @@ class Remote:
 
     @staticmethod
     def open(
-        engine: Engine, emitted: Emitted, dtype: str, **options: Any
+        engine: Engine, emitted: Emitted, dtype: str, /, **options: Any
     ) -> tuple[Remote, Future[Any]]:
         """Open a session for this dtype; wait for the future before using it."""
         key = f"{dtype}"
@@ -248,7 +261,11 @@ def engines(
     made: dict[str, Engine] = {}
     try:
         for name in names:
-            made[name] = InProcess(name) if in_process else Child(name, timeout=timeout)
+            if in_process:
+                made[name] = InProcess(name)
+            else:
+                environment = runnable(name).environment
+                made[name] = Child(name, timeout=timeout, environment=environment)
         yield made
     finally:
         for engine in made.values():

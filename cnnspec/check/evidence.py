@@ -41,19 +41,32 @@ class Details:
 def precedence(graph: Graph) -> Callable[[Comparison], tuple[int, int, int, int]]:
     """An order of wrong comparisons, the one that says most about the fault first."""
     order = {name: i for i, name in enumerate(graph.users())}
+    last = {node.weights_id: order[node.id] for node in graph.nodes}  # to use parameters
     rank = {"forward": 0, "running_statistics": 1, "input_gradient": 2, "parameter_gradient": 2}
 
     def key(one: Comparison) -> tuple[int, int, int, int]:
         isolated = 0 if one.mode in ("isolated", "probe") else 1
-        stepped = 1 if one.quantity == "step" else 0
+        stepped = 1 if one.quantity == "step" else 2 if one.mode == "after_training" else 0
         single = 0 if one.dtype == "float64" else 1
         place = order.get(one.node, len(order))
+        if one.quantity == "parameter_gradient":  # which all that share it add to
+            place = last.get(one.node, place)
         first_wrong = rank.get(one.quantity, 3)
-        if isolated:  # end to end everything behind a fault is wrong, gradients in front of it too
+        if stepped:
+            place, first_wrong = _moment(one), place
+        elif isolated:
+            # End to end everything behind a fault is wrong, and gradients in front of it.
             place, first_wrong = first_wrong, place
         return (single, isolated + stepped, place, first_wrong)
 
     return key
+
+
+def _moment(step: Comparison) -> int:
+    """In a run of updates what comes first: the rates, then a loss, then the weights after it."""
+    if step.update is None:
+        return 0
+    return 2 * step.update + (1 if step.name == "loss" else 2)
 
 
 class Evidence:

@@ -62,7 +62,7 @@ class Failure:
 
 def style_of(options: Options) -> Style:
     """How the text is written that is checked."""
-    return Style(random="counter")
+    return Style(random="counter", layers=options.layers)
 
 
 def written(graph: Graph, found: Comparison, options: Options) -> tuple[Written, ...]:
@@ -73,13 +73,14 @@ def written(graph: Graph, found: Comparison, options: Options) -> tuple[Written,
         if name in options.sources or name not in options.backends:
             continue
         try:
-            emitted = get(name.partition(":")[0]).emit(graph, style_of(options))
+            emitted = get(name.partition(":")[0]).emit(graph, style_of(options))  # of any engine
         except UserError:
             continue
         place = emitted.lines.get(found.node)
         if place is not None:
             text = emitted.text.splitlines()[place.range.line - 1].strip()
             command = f"compile -b {name}{' --reproducible' if random else ''}"
+            command += " --native" if options.layers == "native" else ""
             lines.append(Written(name, place.range.line, text, command))
     return tuple(lines)
 

@@ -13,6 +13,7 @@ from cnnspec.check.options import Options, SpecReport
 from cnnspec.diagnostics import UserError
 from cnnspec.document import read
 from cnnspec.schema import read_spec
+from cnnspec.weights import read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,13 @@ class Request:
     Attributes:
         options: of the check.
         inputs: an .npz file of inputs, instead of random ones.
+        weights: a safetensors file, instead of those drawn from the seed.
         parameters: values of the spec's top-level parameters.
     """
 
     options: Options
     inputs: str | None = None
+    weights: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -49,6 +52,8 @@ def check_file(path: str, request: Request, made: Mapping[str, Engine]) -> SpecR
         options = request.options
         if request.inputs is not None:
             options = replace(options, inputs=read_inputs(request.inputs, built.graph))
+        if request.weights is not None:
+            options = replace(options, weights=read_weights(request.weights, built.graph))
         report = check_graph(built.graph, path, options, made)
     except UserError as fault:
         return SpecReport(path, status_of(fault), diagnostics=list(fault.diagnostics))

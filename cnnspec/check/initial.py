@@ -165,7 +165,7 @@ def judge(checker: Checker, found: Mapping[str, Mapping[str, Moments]]) -> None:
                 backends=("spec", backend),
                 quantity="initializer",
                 mode="initial",
-                dtype="float64",
+                dtype=next(iter(checker.sessions.get(backend, ())), "float64"),
                 training=False,
                 node=owners[name],
                 name=name,

@@ -18,7 +18,7 @@ from cnnspec.check.engines import Child, EngineFailed, engines
 from cnnspec.check.files import Request, built_of, check_file
 from cnnspec.check.options import SpecReport
 from cnnspec.check.run import needed_bytes, needs_process
-from cnnspec.check.worker import receive, send, widen
+from cnnspec.check.worker import die_with, receive, send, widen
 from cnnspec.diagnostics import UserError
 from cnnspec.heap import give_back, keep_freed_memory
 from cnnspec.passes.reduce import reduce
@@ -49,7 +49,9 @@ def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tupl
     with ExitStack() as stack:
         free = []
         for number in range(count):
-            child = Child(f"job {number + 1}", timeout=None, module="cnnspec.check.jobs")
+            child = Child(
+                f"job {number + 1}", timeout=None, module="cnnspec.check.jobs", group=True
+            )
             stack.callback(child.close)
             free.append(child)
         while waiting or running:
@@ -97,8 +99,9 @@ def _size(file: str, request: Request) -> int:
     return FRAMEWORK_BYTES + needed_bytes(graph, batch, request.options)
 
 
-def main() -> None:
+def main(parent: int) -> None:
     """Check one file after the other until the parent goes."""
+    die_with(parent)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     widen(out, sys.stdin.buffer)
@@ -111,7 +114,11 @@ def main() -> None:
                 request: Request = arguments["request"]
                 if made is None:
                     made = stack.enter_context(
-                        engines(needs_process(request.options), in_process=False)
+                        engines(
+                            needs_process(request.options),
+                            in_process=False,
+                            timeout=request.options.timeout,
+                        )
                     )
                 try:
                     answer: tuple[str, object] = "ok", check_file(arguments["file"], request, made)
@@ -124,7 +131,3 @@ def main() -> None:
                     made = None
             except (EOFError, BrokenPipeError, KeyboardInterrupt):
                 return
-
-
-if __name__ == "__main__":
-    main()

@@ -46,6 +46,7 @@ class Known:
         own: bounds of each node on its own.
         whole: bounds of the whole network; None where float64 is not asked for.
         unsafe: nodes with decisions that rounding could flip, and how many.
+        dtype: whose rounding `whole` and `unsafe` are about.
     """
 
     training: bool
@@ -56,11 +57,16 @@ class Known:
     whole: Bounds | None = None
     unsafe: Mapping[str, int] = field(default_factory=dict)
     alone: Sequence[Node[Op]] = ()
+    dtype: str = "float64"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A tensor to compare: its bound, and what it is called in the report."""
+    """A tensor to compare: its bound, and what it is called in the report.
+
+    Attributes:
+        terms: of the sum that an element is, if its bound is 2 K B; else 0.
+    """
 
     bound: Array
     quantity: str
@@ -68,6 +74,7 @@ class Wanted:
     name: str
     judged: bool = True
     reason: str = ""
+    terms: int = 0
 
 
 def nodes_of(graph: Graph, training: bool) -> tuple[Node[Op], ...]:
@@ -131,6 +138,7 @@ def compare_all(
                 judged=what.judged,
                 reason=what.reason,
                 reference_error=error,
+                terms=what.terms,
                 **about,
             )
 
@@ -181,17 +189,28 @@ def together(nodes: Sequence[Node[Op]], batch: int) -> Iterator[list[Node[Op]]]:
 def each_node(graph: Graph, known: Known, nodes: Sequence[Node[Op]]) -> dict[Part, Wanted]:
     """What a trace with these nodes fed answers: values, own gradients, those of parameters."""
     own, found = known.own, dict[Part, Wanted]()
+    batch = len(next(iter(known.sample.inputs.values())))
+    sums: dict[str, int] = {}
     for node in nodes:
-        found["values", node.id] = Wanted(own.values[node.id], "forward", node.id, node.id)
+        output, given = 0, 0
+        if node.op.bound == "linear" and not node.op.exact:
+            lengths = node.op.lengths(node.input_shapes, node.shape, batch)
+            output, given = lengths.output, lengths.input
+            sums.update({f"{node.weights_id}.{n}": k for n, k in lengths.params.items()})
+        value = own.values[node.id]
+        found["values", node.id] = Wanted(value, "forward", node.id, node.id, terms=output)
         for index, bound in enumerate(own.own[node.id]):
             name = node.inputs[index].id
-            found["own", node.id, index] = Wanted(bound, "input_gradient", node.id, name)
+            key = "own", node.id, index
+            found[key] = Wanted(bound, "input_gradient", node.id, name, terms=given)
     owners = graph.owners()
     used = {f"{node.weights_id}.{param.name}" for node in nodes for param in node.params}
     for name, bound in own.parameters.items():
-        if name not in used:
-            continue
-        found["parameters", name] = Wanted(bound, "parameter_gradient", owners[name], name)
+        if name in used:
+            owner, terms = owners[name], sums.get(name, 0)
+            found["parameters", name] = Wanted(
+                bound, "parameter_gradient", owner, name, terms=terms
+            )
     if known.training:
         for name, bound in own.statistics.items():
             if name in used:
@@ -213,7 +232,7 @@ def end_to_end(checker: Checker, known: Known) -> None:
     answers = Answers(checker, "float64", "end to end")
     backward = pulls(checker, known.training)
     options: dict[str, Any] = {"training": known.training}
-    wanted = _whole(checker, known)
+    wanted = whole(checker, known)
     if backward:
         own: dict[Part, Array] = dict(parts(known.answer))
         options["cotangents"] = known.sample.cotangents
@@ -235,26 +254,28 @@ def end_to_end(checker: Checker, known: Known) -> None:
     )
 
 
-def _whole(checker: Checker, known: Known) -> dict[Part, Wanted]:
+def whole(
+    checker: Checker, known: Known, reason: str = "a decision could flip"
+) -> dict[Part, Wanted]:
     """Outputs, gradients, and statistics, with what could flip reported and not judged."""
     assert known.whole is not None
-    whole, owners, found = known.whole, checker.graph.owners(), dict[Part, Wanted]()
+    bound, owners, found = known.whole, checker.graph.owners(), dict[Part, Wanted]()
     for output in outputs_of(checker.graph, known.training):
         id = output.value.id
-        found["outputs", output.name] = Wanted(whole.values[id], "forward", id, output.name)
+        found["outputs", output.name] = Wanted(bound.values[id], "forward", id, output.name)
     judged = not known.unsafe
-    reason = "" if judged else "a decision could flip"
-    for name, bound in whole.inputs.items():
-        found["inputs", name] = Wanted(bound, "input_gradient", name, name, judged, reason)
-    if checker.options.inputs is not None:  # what a user gives is judged as far as it can be
-        judged, reason = True, ""
-    for name, bound in whole.parameters.items():
+    reason = "" if judged else reason
+    for name, each in bound.inputs.items():
+        found["inputs", name] = Wanted(each, "input_gradient", name, name, judged, reason)
+    if checker.options.inputs is not None and known.dtype == "float64":
+        judged, reason = True, ""  # what a user gives is judged as far as it can be
+    for name, each in bound.parameters.items():
         found["parameters", name] = Wanted(
-            bound, "parameter_gradient", owners[name], name, judged, reason
+            each, "parameter_gradient", owners[name], name, judged, reason
         )
     if known.training:
-        for name, bound in whole.statistics.items():
-            found["statistics", name] = Wanted(bound, "running_statistics", owners[name], name)
+        for name, each in bound.statistics.items():
+            found["statistics", name] = Wanted(each, "running_statistics", owners[name], name)
     return found
 
 

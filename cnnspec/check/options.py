@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy.typing as npt
 
+from cnnspec.backends.base import Emitted
 from cnnspec.check.compare import Comparison
 from cnnspec.check.failure import Failure
 from cnnspec.diagnostics import Diagnostic, Span
@@ -35,6 +36,8 @@ EXIT_STATUS = {
     "environment": 2,
 }
 
+DEVICES = ("cpu", "cuda")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -42,35 +45,43 @@ class Options:
 
     Attributes:
         backends: names, in the order of the report.
-        dtypes: float64 and float32 by default.
+        dtypes: float64 and float32 by default; bfloat16 only alone.
+        device: "cpu" or "cuda", of all engines but NumPy.
         seed: for weights, inputs and targets; None is the spec's own.
         steps: number of optimizer updates that are compared; None for 5, or 2 of a large network.
         inputs: instead of random ones, by input name, N, C, space.
         targets: for these inputs, by output name; random where missing.
+        weights: instead of drawn ones, by canonical name.
         sources: back end -> (file, name or None): an edited or hand-written file.
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
+        layers: "native" trusts the framework's own layer wherever there is one; see `Style`.
         save: keep weights, inputs and outputs of the reference in the report.
         initializers: compare what the files draw for initial weights with what the spec says.
         probe: feed layers that decide with ties and kinks.
         in_process: no child processes.
         timeout: seconds an engine may take for one answer.
+        planted: back end -> what is done to its text, to see whether that is found.
     """
 
     backends: tuple[str, ...] = DEFAULT_BACKENDS
     dtypes: tuple[str, ...] = ("float64", "float32")
+    device: str = "cpu"
     seed: int | None = None
     steps: int | None = None
     inputs: Mapping[str, npt.NDArray[Any]] | None = None
     targets: Mapping[str, npt.NDArray[Any]] | None = None
+    weights: Mapping[str, npt.NDArray[Any]] | None = None
     sources: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     reduce: bool = False
     graph: bool = False
+    layers: Literal["exact", "native"] = "exact"
     save: bool = False
     initializers: bool = True
     probe: bool = True
     in_process: bool = False
     timeout: float = 600.0
+    planted: Mapping[str, Callable[[Emitted], Emitted]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

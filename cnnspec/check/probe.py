@@ -18,6 +18,7 @@ from cnnspec.check.answers import Answers
 from cnnspec.check.samples import generator
 from cnnspec.check.worker import parts
 from cnnspec.graph import Node
+from cnnspec.ops.activation import Activation
 from cnnspec.ops.base import Op
 from cnnspec.quantities import REFERENCE
 
@@ -30,8 +31,8 @@ INTEGERS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
 def decides(node: Node[Op]) -> bool:
-    """Whether a layer has ties or kinks."""
-    return bool(node.op.kinks) or node.op.selects
+    """Whether a layer has ties or kinks, or may be put together of pieces, as activations are."""
+    return bool(node.op.kinks) or node.op.selects or isinstance(node.op, Activation)
 
 
 def probe(checker: Checker, known: modes.Known) -> None:
@@ -104,7 +105,10 @@ def _inputs(seed: int, node: Node[Op], known: modes.Known) -> tuple[Array, ...]:
     numbers = choices(node.op)
     rng = generator(seed, f"probe/{node.id}")
     batch = len(known.answer.values[node.id])
-    return tuple(rng.choice(numbers, (batch, *value.shape)) for value in node.inputs)
+    drawn = tuple(rng.choice(numbers, (batch, *value.shape)) for value in node.inputs)
+    for value in drawn:
+        value[0] = 0.0  # all of a window, and all inputs of a maximum
+    return drawn
 
 
 def _distinct(seed: int, value: Array) -> Array:

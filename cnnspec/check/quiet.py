@@ -34,14 +34,16 @@ def silence(checker: Checker) -> None:
     names = [name for name in checker.options.sources if name not in checker.failed]
     if not random or not names:
         return
+    compared: set[str] = set()
     for dtype in checker.options.dtypes:
         calls: dict[str, tuple[str, tuple[()], dict[str, object]]] = {
-            name: ("random_rates", (), {}) for name in names
+            name: ("random_rates", (), {}) for name in names if name in checker.names(dtype)
         }
         for name, rates in checker.tell(calls, dtype).items():
             if any(node.weights_id not in rates for node in random):
                 continue
-            if dtype == checker.options.dtypes[0]:
+            if name not in compared:
+                compared.add(name)
                 for node in random:
                     checker.add(
                         np.asarray(node.op.fields()["p"]),

@@ -105,9 +105,10 @@ def largest_relative(comparisons: Iterable[Comparison], dtype: str = "float64") 
 
 def headline(comparisons: list[Comparison]) -> str:
     """The largest relative error in one phrase."""
-    return (
-        f"largest float64 error {largest_relative(comparisons):.1e} of its tensor's largest value"
-    )
+    dtypes = {c.dtype for c in comparisons if c.quantity != "step"}
+    dtype = "float64" if "float64" in dtypes or not dtypes else min(dtypes)
+    largest = largest_relative(comparisons, dtype)
+    return f"largest {dtype} error {largest:.1e} of its tensor's largest value"
 
 
 def _table(comparisons: list[Comparison]) -> Iterable[str]:
@@ -148,6 +149,7 @@ def difference(found: Difference, report: SpecReport) -> Diagnostic:
         "probe": "on ties and kinks",
         "end_to_end": "end to end",
         "initial": "",
+        "after_training": "with weights of its own training",
     }[c.mode]
     what = {
         "initializer": f"the initial values of {where}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec import memory
-from cnnspec.backends import At, Emitted, Style, get
+from cnnspec.backends import At, Backend, Emitted, Style, get
+from cnnspec.backends.runtimes import runnable
 from cnnspec.check import (
     bounds,
     effort,
+    first_update,
     initial,
     margin,
     modes,
@@ -39,6 +41,7 @@ from cnnspec.ops.base import Op, show
 from cnnspec.passes.reduce import reduce
 from cnnspec.quantities import REFERENCE
 from cnnspec.training import DEFAULT_RATE, default_training
+from cnnspec.weights import fit
 
 Array = npt.NDArray[Any]
 
@@ -64,10 +67,14 @@ def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]
         graph = _reduced(graph, report)
     report.inputs = {entry.name: entry.shape for entry in graph.inputs}
     checker = Checker(graph, options, engines, report)
+    asked = True
     try:
         checker.run()
+    except KeyboardInterrupt:
+        asked = False  # an engine may be busy for minutes, and is about to be ended anyway
+        raise
     finally:
-        checker.close()
+        checker.close(engines=asked)
     return report
 
 
@@ -116,12 +123,13 @@ class Checker:
         self.seed = graph.seed if options.seed is None else options.seed
         self.reference: Any = None
         self.plain: Any = None
+        self.sample: samples.Sample | None = None
         self.reference_stands_in = REFERENCE in options.backends and REFERENCE not in (
             options.sources
         )
         self.sessions: dict[str, dict[str, Remote]] = {}
         self.failed: set[str] = set()
-        self.known: dict[bool, modes.Known] = {}
+        self.known: dict[tuple[str, bool], modes.Known] = {}
         self.one_by_one = False  # whether engines take turns
         self._opening: list[dict[str, Future[Any]]] = []
         self._own_draws: dict[str, dict[str, initial.Moments]] = {}
@@ -135,6 +143,8 @@ class Checker:
         self._require_memory()
         self._open()
         sample, known = self._compare_modes()
+        first_update.compare(self, known)
+        self.sample = sample
         self._close_single()
         if self.one_by_one:
             give_back()
@@ -146,22 +156,25 @@ class Checker:
             raise SetupError(Diagnostic("nothing-compared", "nothing was compared"))
         wrong = verdict.wrong(self)
         if wrong:  # steps have moved the weights
-            self.tell(
-                {name: ("assign", (dict(self.weights),), {}) for name in self.names("float64")}
-            )
+            self._assign(self.names("float64"), "float64")
+            self._assign(self.single(), "float32")
         whole = [c for c in wrong if c.mode != "initial"]
         if any(c.dtype == "float64" for c in whole) and not any(c.mode in ALONE for c in whole):
-            self._compare_rest(sample)
+            self._compare_rest()
         verdict.judge(self)
 
-    def close(self) -> None:
-        """Close every session; the engines live on."""
+    def _assign(self, names: Sequence[str], dtype: str) -> None:
+        weights = {name: single.rounded(value, dtype) for name, value in self.weights.items()}
+        self.tell({name: ("assign", (weights,), {}) for name in names}, dtype)
+
+    def close(self, *, engines: bool = True) -> None:
+        """Close every session; the engines live on. Theirs only if they are asked to."""
         for session in (self.reference, self.plain):
             if session is not None:
                 session.close()
         self._store.close()
         for name, by_dtype in self.sessions.items():
-            if name not in self.failed:
+            if engines and name not in self.failed:
                 self._ask({f"{name} {d}": s.call_close() for d, s in by_dtype.items()})
 
     def _require_memory(self) -> None:
@@ -178,47 +191,71 @@ class Checker:
         from cnnspec.backends.numpy.session import NumpySession
 
         style = Style(random="counter")
-        self.weights = self._store.keep(samples.weights(self.graph, self.seed))
+        self.weights = self._store.keep(self._start())
         self._open_reference(style)
         if not self.trains:
             self._choose_rate(style)
         emitted: dict[str, Emitted] = {REFERENCE: self.reference.emitted}
-        for name in self.options.backends:
-            if name not in emitted:
-                emitted[name] = get(name).emit(self.graph, style)
+        found = {name: runnable(name) for name in self.options.backends}
+        for each in found.values():
+            if each.backend.name not in emitted:
+                own = dataclasses.replace(style, layers=self.options.layers)
+                emitted[each.backend.name] = self._emit(each.backend, own)
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
             extra: dict[str, Any] = {"eager": not self.options.graph, "drawn": source is not None}
             if source is not None:
                 extra["source"] = source
+            if found[name].engine is not None:
+                extra["engine"] = found[name].engine
+            if name != REFERENCE:
+                extra["device"] = self.options.device
+            text = emitted[found[name].backend.name]
             for dtype in self.options.dtypes:
-                session, future = Remote.open(self.engines[name], emitted[name], dtype, **extra)
+                if dtype == "float64" and found[name].single:
+                    continue
+                session, future = Remote.open(self.engines[name], text, dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
                 opening[f"{name} {dtype}"] = future
-        drawn = initial.options(self.graph, self.seed) if self.options.initializers else None
+        exact = any(dtype in ("float64", "float32") for dtype in self.options.dtypes)
+        drawn = None
+        if exact and self.options.initializers:
+            drawn = initial.options(self.graph, self.seed)
         drawing = {
-            name: by_dtype[self.options.dtypes[0]].draw(**drawn)
+            name: next(iter(by_dtype.values())).draw(**drawn)
             for name, by_dtype in self.sessions.items()
             if drawn is not None and name not in self.options.sources
         }
         assigning: dict[str, Future[Any]] = {}
         for dtype in self.options.dtypes:
-            weights = dict(self.weights)
+            weights = {name: single.rounded(v, dtype) for name, v in self.weights.items()}
             if dtype == "float32":
                 self.plain = NumpySession(emitted[REFERENCE], dtype="float32", drawn=False)
-                self.plain.assign(self.weights)
-                weights = self.plain.weights(copy=False)
+                self.plain.assign(weights)
             for name, by_dtype in self.sessions.items():
-                assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
+                if dtype in by_dtype:
+                    assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
         self._opening = [opening, drawing, assigning]
         if drawn is not None and self.reference_stands_in:
             self._own_draws = {REFERENCE: initial.moments(self.reference, **drawn)}
 
+    def _start(self) -> Mapping[str, Array]:
+        """The weights at the start: what the user gives, or drawn ones."""
+        given = self.options.weights
+        if given is None:
+            return samples.weights(self.graph, self.seed)
+        return {n: np.asarray(v, np.float64) for n, v in fit(given, self.graph).items()}
+
+    def _emit(self, backend: Backend, style: Style) -> Emitted:
+        emitted = backend.emit(self.graph, style)
+        planted = self.options.planted.get(backend.name)
+        return emitted if planted is None else planted(emitted)
+
     def _open_reference(self, style: Style) -> None:
         from cnnspec.backends.numpy.session import NumpySession
 
-        emitted = get(REFERENCE).emit(self.graph, style)
+        emitted = self._emit(get(REFERENCE), style)
         self.reference = NumpySession(emitted, dtype="float64", drawn=False)
         self.reference.assign(self.weights)
 
@@ -264,13 +301,22 @@ class Checker:
         closing = {
             f"{name} float32": by_dtype.pop("float32").call_close()
             for name, by_dtype in self.sessions.items()
-            if name not in self.failed and "float32" in by_dtype
+            if name not in self.failed and by_dtype.keys() >= {"float32", "float64"}
         }
         self._ask(closing)
 
     def names(self, dtype: str) -> list[str]:
         """The engines that have a session of this dtype and have not failed."""
         return [n for n, s in self.sessions.items() if dtype in s and n not in self.failed]
+
+    def single(self) -> list[str]:
+        """The engines that are checked in float32 alone, as they have no float64."""
+        doubles = self.names("float64")
+        return [
+            name
+            for name in self.names("float32")
+            if name not in doubles and (runnable(name).single or name in self.options.sources)
+        ]
 
     # --- talking to engines --------------------------------------------------------------------
 
@@ -341,6 +387,7 @@ class Checker:
                     modes.end_to_end(self, known)
                     if not self.options.sources:
                         known.whole = None
+                single.end_to_end(self, known)
             else:
                 break
             # What was compared of this draw with decisions that none of the next will have.
@@ -398,8 +445,9 @@ class Checker:
             if self.options.probe:
                 probe.probe(self, known)
         known.answer.own = {}
-        if "float32" in self.options.dtypes and self.plain is not None:
-            single.single_precision(self, known)
+        for dtype in self.options.dtypes:
+            if dtype != "float64":
+                single.isolated(self, known, dtype)
 
     def _unjudged(self, known: modes.Known, *, anyway: bool = False) -> list[Node[Op]]:
         """Nodes still to judge; those that share parameters together: their gradients add up."""
@@ -414,9 +462,14 @@ class Checker:
         }
         return [node for node in known.nodes if node.weights_id in wanted]
 
-    def _compare_rest(self, sample: samples.Sample) -> None:
+    def reference_of(self, training: bool) -> modes.Known:
+        """The reference's answers and their bounds once more, to find where a fault begins."""
+        assert self.sample is not None
+        return self._reference(self.sample, training)
+
+    def _compare_rest(self) -> None:
         """Where a fault shows in the whole only: layers that were spared in training mode."""
-        known = self._reference(sample, TRAINING)
+        known = self.reference_of(TRAINING)
         known.alone = self._unjudged(known, anyway=True)
         modes.isolated(self, known)
 
@@ -442,7 +495,7 @@ class Checker:
         values = {**inputs, **answer.values}
         known.unsafe = margin.unsafe(known.nodes, values, spread, UNIT["float64"])
         if self.options.sources:
-            self.known[known.training] = known  # to find the first module that differs
+            self.known["float64", known.training] = known  # to find the first module that differs
         else:
             answer.values = {}
 

@@ -48,12 +48,17 @@ def steps(checker: Checker, known: modes.Known) -> None:
     names = [
         name
         for name in checker.names("float64")
-        if modes.deterministic(checker, name, modes.TRAINING) and _trains(checker, name)
+        if modes.deterministic(checker, name, modes.TRAINING) and trains(checker, name)
     ]
     count = effort.steps(checker.graph) if checker.options.steps is None else checker.options.steps
     drawn = list(itertools.islice(batches(checker), count))
+    inputs = known.sample.inputs
     trajectory = Trajectory(
-        checker.reference, checker.weights, drawn, updates_per_epoch=UPDATES_PER_EPOCH
+        checker.reference,
+        checker.weights,
+        drawn,
+        updates_per_epoch=UPDATES_PER_EPOCH,
+        after=inputs,
     )
     if trajectory.diverged is not None:
         checker.report.notes.append(
@@ -71,11 +76,10 @@ def steps(checker: Checker, known: modes.Known) -> None:
             "bound can be made of, in the reference itself; from there on steps are not compared"
         )
     sizes: dict[Part, int] = {n: 8 * param.size for n, param in checker.graph.params().items()}
-    skipped, owners = _noise_driven(checker), checker.graph.owners()
+    skipped, owners = noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
-        inputs, wanted = drawn[update]
         options = {"at": At(update), "updates_per_epoch": UPDATES_PER_EPOCH}
-        losses = checker.tell(dict.fromkeys(names, ("step", (inputs, wanted), options)))
+        losses = checker.tell(dict.fromkeys(names, ("step", drawn[update], options)))
         names = [name for name in names if name in losses]
         answers = Answers(checker, "float64", "weights")
         if checker.reference_stands_in:
@@ -101,8 +105,45 @@ def steps(checker: Checker, known: modes.Known) -> None:
                     reason=skipped.get(name, ""),
                     **STEP,
                 )
+    if trajectory.outputs:
+        _after_training(checker, names, inputs, trajectory, skipped)
     trajectory.close()
-    _learning_rates(checker, names)
+    learning_rates(checker, names)
+
+
+def _after_training(
+    checker: Checker,
+    names: Iterable[str],
+    inputs: Mapping[str, Array],
+    trajectory: Trajectory,
+    skipped: Mapping[str, str],
+) -> None:
+    """Inference with the weights and statistics that each file has trained for itself."""
+    found = checker.tell(dict.fromkeys(names, ("forward", (inputs,), {})))
+    if checker.reference_stands_in:
+        found = {REFERENCE: trajectory.outputs, **found}
+    reason = next(iter(skipped.values()), "")
+    ordered = sorted(found, key=checker.options.backends.index)
+    for output in modes.outputs_of(checker.graph, modes.INFERENCE):
+        bound = trajectory.output_bound(output.name)
+        for a, b in itertools.combinations(ordered, 2):
+            checker.add(
+                found[a][output.name],
+                found[b][output.name],
+                bound,
+                unit=UNIT["float64"],
+                floor=FLOOR["float64"],
+                backends=(a, b),
+                quantity="forward",
+                mode="after_training",
+                dtype="float64",
+                training=False,
+                node=output.value.id,
+                name=output.name,
+                update=len(trajectory.losses) - 1,
+                judged=not skipped,
+                reason=reason,
+            )
 
 
 def batches(checker: Checker) -> Iterator[Batch]:
@@ -137,10 +178,11 @@ def _compare_losses(
         )
 
 
-def _trains(checker: Checker, name: str) -> bool:
+def trains(checker: Checker, name: str, dtype: str = "float64") -> bool:
+    """Whether a file has training functions, which one of the user's own may not have."""
     if name not in checker.options.sources:
         return True
-    (trains,) = checker.tell({name: ("trains", (), {})}).values() or (False,)
+    (trains,) = checker.tell({name: ("trains", (), {})}, dtype).values() or (False,)
     if not trains:
         checker.report.notes.append(
             f"{name}: the file has no training functions, so no steps are compared"
@@ -148,7 +190,7 @@ def _trains(checker: Checker, name: str) -> bool:
     return bool(trains)
 
 
-def _noise_driven(checker: Checker) -> dict[str, str]:
+def noise_driven(checker: Checker) -> dict[str, str]:
     """Parameters that an adaptive optimizer moves by rounding noise alone, with the reason."""
     training = checker.graph.training
     assert training is not None
@@ -162,20 +204,21 @@ def _noise_driven(checker: Checker) -> dict[str, str]:
         for reader in users[owners[name]]:
             if f"{reader.weights_id}.running_mean" in owners:  # of the norms only one has it
                 found[f"{reader.weights_id}.running_mean"] = f"it follows `{name}`"
-    if found:
-        checker.report.notes.append(
-            "not comparable after steps: " + ", ".join(f"`{n}`" for n in sorted(found))
-        )
+    note = "not comparable after steps: " + ", ".join(f"`{n}`" for n in sorted(found))
+    if found and note not in checker.report.notes:
+        checker.report.notes.append(note)
     return found
 
 
-def _learning_rates(checker: Checker, names: Iterable[str]) -> None:
+def learning_rates(checker: Checker, names: Iterable[str], dtype: str = "float64") -> None:
+    """Those of the whole run, which are Python numbers whatever the dtype of a session."""
     training = checker.graph.training
     assert training is not None
     count = min(UPDATES_PER_EPOCH * training.epochs, MOST_RATES)
     wanted = np.array([training.learning_rate(u, UPDATES_PER_EPOCH) for u in range(count)])
-    rates = checker.tell({n: ("learning_rates", (count, UPDATES_PER_EPOCH), {}) for n in names})
-    if checker.reference_stands_in:
+    call = "learning_rates", (count, UPDATES_PER_EPOCH), dict[str, Any]()
+    rates = checker.tell(dict.fromkeys(names, call), dtype)
+    if checker.reference_stands_in and dtype == "float64":
         own = checker.reference.learning_rates(count, UPDATES_PER_EPOCH)
         rates = {REFERENCE: own, **rates}
     for name, found in rates.items():

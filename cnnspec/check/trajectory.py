@@ -38,6 +38,8 @@ class Trajectory:
         weights: after each update.
         diverged: the first update whose numbers no longer mean anything, None if there is none.
         chaotic: the first update at which rounding has grown beyond what a bound can be made of.
+        outputs: of inference after the last update, by name; empty where there is no meaning in
+            them, or nobody has asked.
     """
 
     def __init__(
@@ -47,7 +49,10 @@ class Trajectory:
         batches: Sequence[Batch],
         *,
         updates_per_epoch: int,
+        after: Mapping[str, Array] | None = None,
     ) -> None:
+        self._after = after
+        self.outputs: dict[str, Array] = {}
         self._reference = reference
         self._start = weights
         self._per_epoch = updates_per_epoch
@@ -62,12 +67,16 @@ class Trajectory:
             loss = reference.step(
                 inputs, targets, at=At(update), updates_per_epoch=updates_per_epoch
             )
-            after = reference.weights(copy=False)
-            if not (abs(loss) < limit and all(magnitude(v) < limit for v in after.values())):
+            trained = reference.weights(copy=False)
+            if not (abs(loss) < limit and all(magnitude(v) < limit for v in trained.values())):
                 self.diverged = update
                 break
             self.losses.append(loss)
-            self.weights.append(self._store.keep(after))
+            self.weights.append(self._store.keep(trained))
+        if after is not None and self.weights and self.diverged is None:
+            found = reference.forward(after)
+            if all(np.all(np.isfinite(value)) for value in found.values()):
+                self.outputs = found
         reference.reset()
         reference.assign(weights)
         self._batches = batches[: len(self.losses)]
@@ -77,10 +86,23 @@ class Trajectory:
         self.weights = []
         self._store.close()
 
-    def perturb(self, graph: Graph, own: Bounds, seed: int, replicates: int) -> None:
-        """Run it again and again with everything on the way of every update moved."""
-        step = END_TO_END_STEP
+    def perturb(
+        self,
+        graph: Graph,
+        own: Bounds,
+        seed: int,
+        replicates: int,
+        step: float = END_TO_END_STEP,
+    ) -> None:
+        """Run it again and again with everything on the way of every update moved, by this much."""
+        self._step = step
         self._statistics = own.statistics
+        self._values = {
+            output.name: own.values[output.value.id]
+            for output in graph.outputs
+            if output.name in self.outputs
+        }
+        self._last = Spread(self.outputs, step)
         self._losses: list[Spread] = []
         self._spreads: list[Spread] = []
         for loss, found in zip(self.losses, self.weights, strict=True):
@@ -102,7 +124,10 @@ class Trajectory:
                 self._spreads[update].add(found)
                 if self._grown(update):
                     meaningful = self.chaotic = update
+                    self.outputs = {}
                     break
+                if self.outputs and update == len(self._batches) - 1:
+                    self._last.add(self._inference(found, noise))
             runs.close()
             self._reference.assign(self._start)
         terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
@@ -114,10 +139,20 @@ class Trajectory:
         for each in (self.losses, self.weights, self._losses, self._spreads):
             del each[meaningful:]
 
+    def _inference(self, weights: Mapping[str, Array], noise: Noise) -> Mapping[str, Array]:
+        """What a perturbed run ends in, perturbed once more on the way."""
+        assert self._after is not None
+        self._reference.assign(weights)
+        trace = self._reference.trace(self._after, noise=noise, observe=lambda *_: None)
+        outputs: Mapping[str, Array] = trace.outputs
+        return outputs
+
     def _grown(self, update: int) -> bool:
         """Whether the perturbed runs have left the straight line that bounds are scaled along."""
+        if self._step > END_TO_END_STEP:  # as large as what it stands for: nothing is scaled
+            return False
         spread, weights = self._spreads[update], self.weights[update]
-        limit = MOST_GROWTH / END_TO_END_STEP
+        limit = MOST_GROWTH / self._step
         return any(
             spread.typical(name) > limit * root_mean_square(value)
             for name, value in weights.items()
@@ -127,6 +162,10 @@ class Trajectory:
         """Coefficient of u of the loss before an update; once for each."""
         spread = float(self._losses[update].coefficient("loss"))
         return spread + self._summed * abs(self.losses[update])
+
+    def output_bound(self, name: str) -> Array:
+        """Coefficient of u of an output of inference after the last update; once for each."""
+        return self._last.coefficient(name) + self._values[name]
 
     def bound(self, update: int, name: str) -> Array:
         """Coefficient of u of some weights after an update; update after update, once for each."""

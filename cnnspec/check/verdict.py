@@ -46,9 +46,9 @@ def judge(checker: Checker) -> None:
 
 def _located(checker: Checker, found: Comparison) -> Comparison | None:
     """Where only end-to-end answers differ: the first module or node whose value does."""
-    from cnnspec.check.locate import first_different_module
+    from cnnspec.check.locate import first_different
 
-    return first_different_module(checker, found)
+    return first_different(checker, found)
 
 
 def _failure(checker: Checker, first: Comparison, located: Comparison) -> Failure:

@@ -48,6 +48,13 @@ def compile_spec(
             help="Dropout masks that are the same in every back end, instead of the framework's.",
         ),
     ] = False,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="The framework's own layers, also where they do not compute what the spec means.",
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -101,9 +108,10 @@ def compile_spec(
     from cnnspec.backends.base import Style
 
     graph = load(spec, parameters, strict=strict)
-    emitted = backends.get(backend).emit(
-        graph, Style(random="counter" if reproducible else "framework")
+    style = Style(
+        random="counter" if reproducible else "framework", layers="native" if native else "exact"
     )
+    emitted = backends.get(backend).emit(graph, style)
     made = [] if output is None else [(output, emitted.text.encode())]
     if map_file is not None:
         from cnnspec.backends.mapping import source_map

@@ -38,7 +38,13 @@ def check(
     ],
     *,
     backends: Annotated[
-        str, typer.Option("--backends", metavar="NAMES", help="Separated by commas.")
+        str,
+        typer.Option(
+            "--backends",
+            metavar="NAMES",
+            help="Separated by commas: numpy, torch, keras (on TensorFlow), keras:jax, "
+            "keras:torch.",
+        ),
     ] = "numpy,torch,keras",
     forms: Annotated[
         list[Form] | None,
@@ -60,9 +66,14 @@ def check(
         ),
     ] = None,
     dtype: Annotated[
-        Literal["float64", "float32"] | None,
-        typer.Option("--dtype", help="Check in this one alone.", show_default="both"),
+        Literal["float64", "float32", "bfloat16"] | None,
+        typer.Option(
+            "--dtype", help="Check in this one alone.", show_default="float64 and float32"
+        ),
     ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option("--device", help="Of all back ends but NumPy.")
+    ] = "cpu",
     seed: SeedOption = None,
     steps: Annotated[
         int | None,
@@ -81,6 +92,15 @@ def check(
             "--inputs",
             metavar="FILE",
             help="An .npz of inputs by name, instead of random ones.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="A safetensors file of weights by name, instead of drawn ones.",
             show_default=False,
         ),
     ] = None,
@@ -114,6 +134,10 @@ def check(
         bool,
         typer.Option("--graph", help="Let Keras compile its training step instead of running it."),
     ] = False,
+    native: Annotated[
+        bool,
+        typer.Option("--native", help="Check what `compile --native` writes, to judge frameworks."),
+    ] = False,
     parameters: ParameterOption = None,
     jobs: Annotated[
         int | None,
@@ -127,6 +151,27 @@ def check(
             show_default="one for each core",
         ),
     ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            max=1e6,
+            metavar="SECONDS",
+            help="That an engine may take for one answer.",
+        ),
+    ] = 600.0,
+    self_test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Plant faults into the compiled files, one at a time, and see that each is found.",
+        ),
+    ] = False,
+    faults: Annotated[
+        int,
+        typer.Option("--faults", min=1, max=10_000, metavar="N", help="So many of them."),
+    ] = 20,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No processes of their own, for debugging.")
     ] = False,
@@ -172,7 +217,9 @@ def check(
       cnnspec check specs/*.yaml --format json > report.json
       cnnspec check specs/ --format junit -o junit.xml --format github
       cnnspec check net.yaml --backends numpy,torch --steps 20
+      cnnspec check net.yaml --backends numpy,keras,keras:jax,keras:torch
       cnnspec check net.yaml --source torch=my_net.py:Net
+      cnnspec check net.yaml --self-test
       cnnspec check net.yaml --minimize case
     """
     from cnnspec import heap, threads
@@ -197,13 +244,18 @@ def check(
         seed=seed,
         steps=steps,
         inputs=inputs,
+        weights=weights,
+        device=device,
+        timeout=timeout,
         save=save,
         sources=tuple(_source(text) for text in source or ()),
         parameters=written(parameters or ()),
         reduce=reduce,
         graph=graph,
+        layers="native" if native else "exact",
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
+        self_test=faults if self_test else None,
         minimize=minimize,
         force=force,
         outputs=files,

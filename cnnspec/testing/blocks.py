@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from hypothesis import reject
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING, Any
 
 from cnnspec.build import build
 from cnnspec.diagnostics import SpecError
@@ -20,8 +17,12 @@ from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Shape, registered
 from cnnspec.schema import read_spec
-from cnnspec.testing.networks import infer, network_shapes, text_of
+from cnnspec.testing import choices as st
+from cnnspec.testing.networks import draw_shape, infer, text_of
 from cnnspec.testing.strategies import OPS, Draw, Fields, spelled
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 Spec = dict[str, Any]
 
@@ -36,21 +37,32 @@ EVENLY = (False, True)
 KINDS = {"c": "count", "d": "count", "p": "flag", "q": "flag", "n": "times", "rate": "rate"}
 
 
-@st.composite
-def block_networks(draw: Draw, *, layers: int = 4) -> str:
-    """The text of a valid spec with blocks.
+def block_networks(*, layers: int = 4) -> SearchStrategy[str]:
+    """A strategy of hypothesis for the text of valid specs with blocks.
 
     Args:
-        draw: hypothesis's.
         layers: most steps that each block, and the network, grows by.
     """
-    return text_of(draw(block_specs(layers=layers)))
+    return block_specs(layers=layers).map(text_of)
 
 
-@st.composite
-def block_specs(draw: Draw, *, layers: int = 4) -> Spec:
+def block_specs(*, layers: int = 4) -> SearchStrategy[Spec]:
     """What `block_networks` writes, as plain values."""
-    shape = draw(network_shapes())
+    return st.strategy(draw_block_spec, layers=layers)
+
+
+def draw_block_spec(draw: Draw, *, layers: int = 4, most_nodes: int = MOST_NODES) -> Spec:
+    """A valid spec with blocks, as plain values.
+
+    Args:
+        draw: takes choices.
+        layers: most steps that each block, and the network, grows by.
+        most_nodes: of the network, with all instances written out.
+
+    Raises:
+        Rejected: this time it came to nothing.
+    """
+    shape = draw_shape(draw)
     blocks: list[_Block] = []
     define: Spec = {}
     for number in range(draw(st.integers(1, MOST_BLOCKS))):
@@ -69,10 +81,10 @@ def block_specs(draw: Draw, *, layers: int = 4) -> Spec:
     except SpecError as fault:
         # Instances of instances multiply, beyond even what a network may have.
         if all(each.code in ("too-large", "too-many-layers") for each in fault.diagnostics):
-            reject()
+            st.reject()
         raise
-    if _size(found) > MOST_ELEMENTS or len(found.nodes) > MOST_NODES:
-        reject()
+    if _size(found) > MOST_ELEMENTS or len(found.nodes) > most_nodes:
+        st.reject()
     return spec
 
 

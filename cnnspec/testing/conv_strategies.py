@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import strategies as st
-
 from cnnspec.ops import conv_transpose, depthwise_conv
 from cnnspec.ops.base import Shape, spatial
 from cnnspec.ops.fields import CROPS
+from cnnspec.testing import choices as st
 from cnnspec.testing.strategies import (
     MOST_CHANNELS,
     MOST_KERNEL,
@@ -23,17 +22,17 @@ from cnnspec.testing.strategies import (
 )
 
 
-def crops(rank: int, most: int = 2) -> st.SearchStrategy[Any]:
+def crops(rank: int, most: int = 2) -> st.Choice[Any]:
     """Every form of a transposed convolution's padding."""
     side = st.integers(0, most)
-    forms: list[st.SearchStrategy[Any]] = [side, st.sampled_from(CROPS)]
+    forms: list[st.Choice[Any]] = [side, st.sampled_from(CROPS)]
     if rank:
         pair = st.lists(side, min_size=2, max_size=2)
         forms += [st.lists(form, min_size=rank, max_size=rank) for form in (side, pair)]
     return st.one_of(forms)
 
 
-def output_padding(rank: int) -> st.SearchStrategy[Any]:
+def output_padding(rank: int) -> st.Choice[Any]:
     """A number for all axes, or a list with one for each."""
     number = st.integers(0, 2)
     return number | st.lists(number, min_size=rank, max_size=rank) if rank else number

@@ -10,19 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from hypothesis import reject
-from hypothesis import strategies as st
 
 from cnnspec.ops import merge, pool, slicing
 from cnnspec.ops.activation import Softmax, Tanh
 from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.reshape import Flatten
+from cnnspec.testing import choices as st
 from cnnspec.testing.strategies import OPS, Draw, Fields, spelled, word
 from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES, CrossEntropy
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 Spec = dict[str, Any]
 
@@ -58,12 +61,37 @@ def _flow(value: Any) -> str:
     return dumped.removesuffix("\n").removesuffix("\n...")
 
 
-@st.composite
-def network_shapes(draw: Draw, rank: int | None = None) -> Shape:
+def network_shapes(rank: int | None = None) -> SearchStrategy[Shape]:
+    """A strategy of hypothesis for what `draw_shape` draws."""
+    return st.strategy(draw_shape, rank)
+
+
+def networks(
+    *, having: type[Op] | None = None, layers: int = 6, train: bool | None = None
+) -> SearchStrategy[str]:
+    """A strategy of hypothesis for the text of valid specs.
+
+    Args:
+        having: an op that each has at least once.
+        layers: most steps that it grows by; a step is a layer, a sequence, or a few that join.
+        train: whether it has a `train:` section; drawn if None.
+    """
+    return specs(having=having, layers=layers, train=train).map(text_of)
+
+
+def specs(
+    *, having: type[Op] | None = None, layers: int = 6, train: bool | None = None
+) -> SearchStrategy[Spec]:
+    """What `networks` writes, as plain values."""
+    ops = () if having is None else (having,)
+    return st.strategy(draw_spec, having=ops, layers=layers, train=train)
+
+
+def draw_shape(draw: Draw, rank: int | None = None) -> Shape:
     """The shape of an input: 1 to 6 channels, 1 to 9 along each axis, sides mostly different.
 
     Args:
-        draw: hypothesis's.
+        draw: takes choices.
         rank: number of spatial axes; drawn if None, 0 (a flat input) included.
     """
     if rank is None:
@@ -76,37 +104,28 @@ def network_shapes(draw: Draw, rank: int | None = None) -> Shape:
     return (channels, *sizes)
 
 
-@st.composite
-def networks(
+def draw_spec(
     draw: Draw,
     *,
-    having: type[Op] | None = None,
-    layers: int = 6,
-    train: bool | None = None,
-) -> str:
-    """The text of a valid spec.
-
-    Args:
-        draw: hypothesis's.
-        having: an op that it has at least once.
-        layers: most steps that it grows by; a step is a layer, a sequence, or a few that join.
-        train: whether it has a `train:` section; drawn if None.
-    """
-    return text_of(draw(specs(having=having, layers=layers, train=train)))
-
-
-@st.composite
-def specs(
-    draw: Draw,
-    *,
-    having: type[Op] | None = None,
+    having: Sequence[type[Op]] = (),
     layers: int = 6,
     train: bool | None = None,
 ) -> Spec:
-    """What `networks` writes, as plain values."""
+    """A valid spec as plain values.
+
+    Args:
+        draw: takes choices.
+        having: ops that it has at least once.
+        layers: most steps that it grows by; a step is a layer, a sequence, or a few that join.
+        train: whether it has a `train:` section; drawn if None.
+
+    Raises:
+        Rejected: this time it came to nothing.
+    """
     grown = _Network(draw)
-    if having is not None and not grown.grow(having):
-        reject()
+    for op in having:
+        if not grown.grow(op):
+            st.reject()
     for _ in range(draw(st.integers(0 if grown.layers else 1, layers))):
         grown.step()
     return grown.finish(train)
@@ -124,6 +143,9 @@ class _Known:
     read: Shape | None = None
 
 
+SHAPES = st.composite(draw_shape)()
+
+
 @dataclass
 class _Network:
     draw: Draw
@@ -133,11 +155,11 @@ class _Network:
     trainable: bool = False
 
     def __post_init__(self) -> None:
-        first = self.draw(network_shapes())
+        first = draw_shape(self.draw)
         several = self.draw(st.sampled_from((False, False, False, True)))
         self.inputs: dict[str, Shape] = {"input": first}
         if several:
-            other = self.draw(st.just(first) | network_shapes())
+            other = self.draw(st.just(first) | SHAPES)
             self.inputs = dict(zip(INPUT_NAMES, (first, other), strict=True))
         self.values = [_Known(name, shape) for name, shape in self.inputs.items()]
         self.above = None if several else self.values[0]
@@ -325,7 +347,7 @@ class _Network:
             leaves = [self._head(leaf) for leaf in leaves]
         if not self.trainable:  # then there is nothing to train
             if train:
-                reject()
+                st.reject()
             train = False
         outputs = {f"out{i}": leaf for i, leaf in enumerate(leaves)}
         inner = [value for value in self.values[known:] if value.reads]
@@ -409,6 +431,7 @@ def _ops(*, several: bool) -> list[type[Op]]:
     return sorted(found, key=lambda op: (op not in plain, op.key))
 
 
+@lru_cache(maxsize=1 << 14)
 def _fits_rank(op: type[Op], shape: Shape) -> bool:
     """Whether an op takes inputs of this rank at all; asked with the least that it could need."""
     least: Fields = dict.fromkeys(("kernel", "filters", "units", "size", "groups"), 1)

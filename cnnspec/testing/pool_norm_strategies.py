@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import strategies as st
-
 from cnnspec.ops import adaptive_pool, norm, pool, reduce
 from cnnspec.ops.axes import NAMES, WORDS
 from cnnspec.ops.base import AXIS_NAMES, Shape, spatial
+from cnnspec.testing import choices as st
 from cnnspec.testing.strategies import (
     OPS,
     Draw,
@@ -33,7 +32,7 @@ def _adaptive_pool(draw: Draw, shape: Shape) -> Fields:
     return {"size": draw(per_axis(len(spatial(shape)), 6))}
 
 
-def _axes(shape: Shape) -> st.SearchStrategy[Any]:
+def _axes(shape: Shape) -> st.Choice[Any]:
     """Every form of axes that an input of this shape has."""
     names = ("channels", *AXIS_NAMES.get(len(spatial(shape)), ()))
     words = [*WORDS, *(name for name in NAMES if name in names or name == "space")]

@@ -6,10 +6,9 @@ import itertools
 import math
 from typing import Any
 
-from hypothesis import strategies as st
-
 from cnnspec.ops import merge, pad, reshape, resize, slicing
 from cnnspec.ops.base import AXIS_NAMES, Shape, spatial
+from cnnspec.testing import choices as st
 from cnnspec.testing.strategies import OPS, Draw, Fields, literals, one_of, some
 
 MOST_FACTOR = 3
@@ -20,17 +19,17 @@ def _bare(draw: Draw, *shapes: Shape) -> Fields:
     return {}
 
 
-def divisors(number: int) -> st.SearchStrategy[int]:
+def divisors(number: int) -> st.Choice[int]:
     """What divides a number, the largest first: 1 changes nothing."""
     return st.sampled_from([d for d in range(number, 0, -1) if number % d == 0])
 
 
-def sides(rank: int, most: int) -> st.SearchStrategy[Any]:
+def sides(rank: int, most: int) -> st.Choice[Any]:
     """Elements at each side, in every form."""
     side = st.integers(0, most)
     pair = st.lists(side, min_size=2, max_size=2)
     lists = (st.lists(form, min_size=rank, max_size=rank) for form in (pair, side))
-    return st.one_of(side, *(lists if rank else ()))
+    return st.one_of((side, *(lists if rank else ())))
 
 
 @OPS(slicing.Slice)
@@ -55,7 +54,7 @@ def _split(draw: Draw, shape: Shape) -> Fields:
     channels = shape[0]
     if draw(st.booleans()):
         return {"into": draw(divisors(channels))}
-    ends = draw(st.sets(st.integers(1, channels), max_size=2)) | {0, channels}
+    ends = {0, channels, *draw(st.lists(st.integers(1, channels), max_size=2))}
     marks = sorted(ends)
     return {"sizes": [b - a for a, b in itertools.pairwise(marks)]}
 

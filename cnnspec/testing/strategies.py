@@ -8,9 +8,8 @@ first one is the plainest, which is what hypothesis shrinks to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from cnnspec import plugins, training
@@ -18,9 +17,13 @@ from cnnspec.ops import activation, conv, dense, dropout, merge, norm, pool, rbf
 from cnnspec.ops import initializer as init
 from cnnspec.ops.base import Op, Shape, spatial
 from cnnspec.ops.fields import PADDINGS
+from cnnspec.testing import choices as st
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 Fields = dict[str, Any]
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+Draw = st.Draw
 Drawer = Callable[..., Fields]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -33,8 +36,8 @@ MOST_KERNEL = 4
 class Strategies(Generic[ModelT]):
     """Strategies keyed by class; a second one for a class raises.
 
-    A function registered with `@strategies(Class)` gets hypothesis's `draw` and what the fields
-    may depend on (the shapes of an op's inputs), and returns fields as a spec has them.
+    A function registered with `@strategies(Class)` gets a `draw` that takes choices, and what the
+    fields may depend on (the shapes of an op's inputs), and returns fields as a spec has them.
     """
 
     def __init__(self, what: str) -> None:
@@ -74,7 +77,7 @@ class Strategies(Generic[ModelT]):
         """
         if cls not in self:
             raise LookupError(f"{self.what} {cls.__name__} has no strategy")
-        return self._drawers[cls](draw, *about)
+        return self._drawers[cls](st.either(draw), *about)
 
 
 OPS: Strategies[Op] = Strategies("op")
@@ -82,10 +85,12 @@ INITIALIZERS: Strategies[init.Initializer] = Strategies("initializer")
 TRAINING: Strategies[training.Vocabulary] = Strategies("training word")
 
 
-@st.composite
-def fields(draw: Draw, op: type[Op], *shapes: Shape) -> Fields:
-    """Fields of an op over inputs of these shapes, which its shape rule may still reject."""
-    return OPS.draw(draw, op, *shapes)
+def fields(op: type[Op], *shapes: Shape) -> SearchStrategy[Fields]:
+    """A strategy of hypothesis for fields of an op over inputs of these shapes.
+
+    Its shape rule may still reject them.
+    """
+    return st.strategy(OPS.draw, op, *shapes)
 
 
 def spelled(key: str, given: Mapping[str, Any]) -> Any:
@@ -93,7 +98,7 @@ def spelled(key: str, given: Mapping[str, Any]) -> Any:
     return {key: dict(given)} if given else key
 
 
-def some(draw: Draw, found: Fields, **choices: st.SearchStrategy[Any]) -> None:
+def some(draw: Draw, found: Fields, **choices: st.Choice[Any]) -> None:
     """Draw each of these fields, or leave it to its default."""
     for name, choice in choices.items():
         value = draw(st.none() | choice)
@@ -101,27 +106,27 @@ def some(draw: Draw, found: Fields, **choices: st.SearchStrategy[Any]) -> None:
             found[name] = value
 
 
-def one_of(*values: Any) -> st.SearchStrategy[Any]:
+def one_of(*values: Any) -> st.Choice[Any]:
     """One of these values, the first one by preference."""
     return st.sampled_from(values)
 
 
-def literals(cls: type[BaseModel], name: str) -> st.SearchStrategy[Any]:
+def literals(cls: type[BaseModel], name: str) -> st.Choice[Any]:
     """The words that a field of type `Literal` takes."""
     return st.sampled_from(get_args(cls.model_fields[name].annotation))
 
 
-def per_axis(rank: int, most: int) -> st.SearchStrategy[Any]:
+def per_axis(rank: int, most: int) -> st.Choice[Any]:
     """A number from 1 on for all axes, or a list with one for each."""
     number = st.integers(1, most)
     return number | st.lists(number, min_size=rank, max_size=rank) if rank else number
 
 
-def padding(rank: int, most: int = 3) -> st.SearchStrategy[Any]:
+def padding(rank: int, most: int = 3) -> st.Choice[Any]:
     """Every form of padding."""
     side = st.integers(0, most)
     words = [word for word in PADDINGS if word != "causal" or rank == 1]
-    forms: list[st.SearchStrategy[Any]] = [st.sampled_from(words), side]
+    forms: list[st.Choice[Any]] = [st.sampled_from(words), side]
     if rank:
         pair = st.lists(side, min_size=2, max_size=2)
         forms += [st.lists(form, min_size=rank, max_size=rank) for form in (side, pair)]
@@ -133,7 +138,7 @@ def initializers(draw: Draw, *, vector: bool = False) -> Any:
     """An initializer as a spec has it.
 
     Args:
-        draw: hypothesis's.
+        draw: takes choices.
         vector: whether it is for a vector, which cannot be orthogonal.
     """
     classes = [c for c in INITIALIZERS if not (vector and c is init.Orthogonal)]

@@ -189,6 +189,32 @@ class MaxPool(PaddedPool):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class AvgPool(PaddedPool):
+    """Average pooling over explicit pads; `counted` of them count as elements."""
+
+    def __init__(self, kernel, counted=None, **kwargs):
+        super().__init__(kernel, **kwargs)
+        self.counted = counted or [(0, 0)] * len(kernel)
+
+    def call(self, x):
+        """The windows' means, made good for the elements that do not count."""
+        ones = ops.ones_like(x[:1])
+        ones = ops.pad(ones, [(0, 0), *self.counted, (0, 0)], constant_values=1.0)
+        rest = [
+            (pad[0] - counted[0], pad[1] - counted[1])
+            for pad, counted in zip(self.pads, self.counted, strict=True)
+        ]
+        ones = ops.pad(ones, [(0, 0), *rest, (0, 0)])
+        share = pool_windows(ops.average_pool, ones, self.kernel, self.strides)
+        x = pool_windows(ops.average_pool, self.pad(x, 0.0), self.kernel, self.strides)
+        return x / share
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "counted": self.counted}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class SumPool(PaddedPool):
     """Sum pooling over explicit pads, which count as 0."""
 
@@ -271,7 +297,7 @@ def build_model():
     )(layers.ZeroPadding2D(((1, 0), (2, 2)), name="conv2.pad")(x))
     x = PRelu(4, name="act")(x)
     x = MaxPool((3, 3), pads=((0, 1), (1, 1)), strides=(2, 2), name="max_pool1")(x)
-    x = layers.AveragePooling2D(2, 1, padding="same", name="avg_pool1")(x)
+    x = AvgPool((2, 2), pads=((0, 1), (0, 1)), strides=(1, 1), name="avg_pool1")(x)
     x = TrueConv2D(4, 2, kernel_initializer=he_normal(), name="conv3")(
         layers.ZeroPadding2D(1, name="conv3.pad")(x)
     )

@@ -119,6 +119,27 @@ def set_position(model, step, first=0):
             set_position(block, step, first)
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+class BiasedBatchNorm(layers.BatchNormalization):
+    """Batch norm that takes the mean away first; Keras on PyTorch squares and then subtracts."""
+
+    def call(self, x, training=None, mask=None):
+        """Normalise; in training move the running statistics."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            axes = tuple(range(len(x.shape) - 1))
+            old, new = self.momentum, 1 - self.momentum
+            mean = ops.mean(x, axes)
+            variance = ops.mean(ops.square(x - mean), axes)
+            self.moving_mean.assign(old * self.moving_mean + new * mean)
+            self.moving_variance.assign(old * self.moving_variance + new * variance)
+        scale = 1 / ops.sqrt(variance + self.epsilon)
+        if self.scale:
+            scale = self.gamma * scale
+        y = (x - mean) * scale
+        return y + self.beta if self.center else y
+
+
 def cross_entropy(outputs, targets):
     """Sum of -log softmax(outputs)[label], and the number of labels."""
     labels = ops.cast(targets, "int32")
@@ -195,7 +216,7 @@ def build_model():
     x = layers.Conv2D(
         8, 2, use_bias=False, kernel_initializer=he_normal(), name="features.inner.0"
     )(x)
-    x = layers.BatchNormalization(momentum=0.99, epsilon=0.001, name="features.inner.1")(x)
+    x = BiasedBatchNorm(momentum=0.99, epsilon=0.001, name="features.inner.1")(x)
     x = LeakyRelu(0.2, name="features.inner.2")(x)
     x = layers.Flatten(name="features.3")(layers.Permute((3, 1, 2), name="features.3.permute")(x))
     x = layers.Rescaling(0.5, -0.25, name="rescale1")(x)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cnnspec.backends.base import Dtype, Emitted, Session, Style
+from cnnspec.backends.base import Dtype, Emitted, Runtime, Session, Style
 from cnnspec.backends.keras.emit import COLUMN, emit
+from cnnspec.backends.keras.runtimes import DEFAULT, RUNTIMES
 from cnnspec.graph import Graph
 
 if TYPE_CHECKING:
@@ -16,11 +18,16 @@ IMPORTS = frozenset({"hashlib", "keras", "math", "numpy", "safetensors.numpy"})
 
 
 class KerasBackend:
-    """Keras on TensorFlow; imported when a session is opened, not before."""
+    """Keras on TensorFlow, JAX or PyTorch; imported when a session is opened, not before."""
 
     name = "keras"
     imports = IMPORTS
     column = COLUMN
+
+    @property
+    def engines(self) -> Mapping[str, Runtime]:
+        """What it runs on, by name, the one that is meant by default first."""
+        return RUNTIMES
 
     def emit(self, graph: Graph, style: Style = Style()) -> Emitted:
         """Write the network as a functional model."""
@@ -33,14 +40,24 @@ class KerasBackend:
         dtype: Dtype = "float64",
         device: str = "cpu",
         eager: bool = True,
+        engine: str = DEFAULT,
         source: tuple[str, str | None] | None = None,
         drawn: bool = True,
     ) -> Session:
         """A session over this text, or over a file in its place."""
+        from cnnspec.backends.keras.engines import load
+
+        made = load(engine)
         from cnnspec.backends.keras.session import KerasSession
 
         return KerasSession(
-            emitted, dtype=dtype, device=device, eager=eager, source=source, drawn=drawn
+            emitted,
+            dtype=dtype,
+            device=device,
+            eager=eager,
+            engine=made,
+            source=source,
+            drawn=drawn,
         )
 
     def script(self, case: Case, about: str, engine: str = "") -> str | None:

@@ -42,6 +42,7 @@ HELPERS = (
     "dropout",
     "random",
     "scale",
+    "merge",
     "resize",
     "reshape",
     "layers",

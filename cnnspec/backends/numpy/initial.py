@@ -22,7 +22,7 @@ KINDS = ("Conv", "ConvTranspose", "Dense")
 def spell(param: Param, target: str) -> Code | None:
     """The statement that fills `target`; None where the layer starts so by itself."""
     made, array, rng = param.init, Code(f'{target}.parameters["{param.name}"]'), Code("rng")
-    fans = (param.fan_in, param.fan_out)
+    fans, vector = (param.fan_in, param.fan_out), len(param.shape) < 2
     match made:
         case init.Zeros():
             return call("zeros", array)
@@ -44,7 +44,10 @@ def spell(param: Param, target: str) -> Code | None:
         case init.TorchDefault():
             limit = made.limit(*fans)
             return call("uniform", array, rng, -limit, limit)
-        case init.Scaled() if len(param.shape) < 2:
+        case init.HeUniform() | init.GlorotUniform() | init.LecunUniform() if vector:
+            limit = made.limit(*fans)
+            return call("uniform", array, rng, -limit, limit)
+        case init.Scaled() if vector:
             return call("normal", array, rng, std=made.std(*fans))
         case init.HeNormal() | init.HeUniform():
             options: dict[str, object] = {"slope": made.slope} if made.slope else {}

@@ -16,11 +16,11 @@ from cnnspec.backends.program import (
     TAP,
     Executions,
     Program,
-    audit,
-    instrument,
     own_entry,
     own_program,
+    require_harmless,
     run_own,
+    tapped,
 )
 from cnnspec.backends.slots import check_weights
 from cnnspec.diagnostics import Diagnostic, SetupError
@@ -77,7 +77,7 @@ class NumpySession:
         self.dtype = np.dtype(dtype)
         self.source = source
         if source is None:
-            audit(emitted.text, self.imports)
+            require_harmless(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} numpy")
             self.module = self.program.run()
         else:
@@ -434,8 +434,8 @@ class _Tapped:
     def __init__(
         self, emitted: Emitted, imports: Collection[str], make: Callable[[Any, Any], Any]
     ) -> None:
-        tree = instrument(audit(emitted.text, imports), emitted.lines)
-        self.program = Program(emitted.text, f"{emitted.entry} numpy tapped", tree)
+        title = f"{emitted.entry} numpy tapped"
+        self.program = tapped(emitted.text, title, emitted.lines, imports)
         taps = {TAP: self._tap, FEED: self._feed, PARTS: self._parts}
         self.module = self.program.run(**taps)
         self.model = make(self.module, NoDraws(np.random.PCG64(0)))

@@ -15,11 +15,11 @@ from cnnspec.backends.program import (
     TAP,
     Executions,
     Program,
-    audit,
-    instrument,
     own_entry,
     own_program,
+    require_harmless,
     run_own,
+    tapped,
 )
 from cnnspec.backends.slots import check_weights
 from cnnspec.backends.torch import IMPORTS
@@ -43,7 +43,7 @@ except ImportError as fault:
     ) from fault
 
 UNSTORED = "num_batches_tracked"
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class TorchSession:
@@ -63,9 +63,9 @@ class TorchSession:
         self.emitted = emitted
         self.source = source
         self.dtype = DTYPES[dtype]
-        self.device = torch.device(device)
+        self.device = _prepared(device)
         if source is None:
-            audit(emitted.text, self.imports)
+            require_harmless(emitted.text, self.imports)
             self.program = Program(emitted.text, f"{emitted.entry} torch")
             self.module = self.program.run()
         else:
@@ -122,7 +122,7 @@ class TorchSession:
 
     def _state(self, model: torch.nn.Module) -> dict[str, Array]:
         state = model.state_dict()
-        return {n: state[s.path].detach().cpu().numpy() for n, s in self.emitted.slots.items()}
+        return {n: _array(state[s.path]) for n, s in self.emitted.slots.items()}
 
     def draw(self, seed: int) -> Mapping[str, Array]:
         """Initial weights of another model, drawn from this seed."""
@@ -235,7 +235,7 @@ class TorchSession:
         trained = {name for name, _ in model.named_parameters()}
         state = model.state_dict()
         return {
-            name: state[slot.path].detach().cpu().numpy().copy()
+            name: _array(state[slot.path]).copy()
             for name, slot in self.emitted.slots.items()
             if slot.path not in trained
         }
@@ -262,16 +262,16 @@ class TorchSession:
         given: Any = {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
         if len(given) == 1:
             given = next(iter(given.values()))
-        loss = self.module.train_step(
-            self.model,
-            self._optimizer,
-            given,
-            self._targets(targets),
-            at.update,
-            updates_per_epoch,
+        return float(
+            self.module.train_step(
+                self.model,
+                self._optimizer,
+                given,
+                self._targets(targets),
+                at.update,
+                updates_per_epoch,
+            )
         )
-        self.model.zero_grad()  # as large as the weights, and of no use any more
-        return float(loss)
 
     def evaluate(
         self,
@@ -330,7 +330,7 @@ class TorchSession:
         def remember(path: str) -> Callable[[Any, Any, Any], None]:
             def hook(_: Any, __: Any, value: Any) -> None:
                 if isinstance(value, torch.Tensor):
-                    found.setdefault(path, value.detach().cpu().numpy().copy())
+                    found.setdefault(path, _array(value).copy())
 
             return hook
 
@@ -428,8 +428,8 @@ class _Tapped:
     def __init__(
         self, emitted: Emitted, imports: Collection[str], make: Callable[[Any], torch.nn.Module]
     ) -> None:
-        tree = instrument(audit(emitted.text, imports), emitted.lines)
-        self.program = Program(emitted.text, f"{emitted.entry} torch tapped", tree)
+        title = f"{emitted.entry} torch tapped"
+        self.program = tapped(emitted.text, title, emitted.lines, imports)
         taps = {TAP: self._tap, FEED: self._feed, PARTS: self._parts}
         self.module = self.program.run(**taps)
         self.model = make(self.module)
@@ -522,8 +522,31 @@ def _gradient(tensor: torch.Tensor) -> Array:
     """Takes a tensor's gradient away from it."""
     found = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
     tensor.grad = None
-    return found.detach().cpu().numpy()
+    return _array(found)
+
+
+def _prepared(device: str) -> torch.device:
+    """A device whose arithmetic is that of the dtype."""
+    if torch.device(device).type == "cuda":
+        if not torch.cuda.is_available():
+            raise SetupError(
+                Diagnostic(
+                    "unknown-device",
+                    f"PyTorch finds no GPU for the device `{device}`",
+                    help="--device cpu, or a build of it for CUDA and a machine with such a GPU",
+                )
+            )
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    return torch.device(device)
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    """A tensor as NumPy has it; bfloat16, which it has not, as float32."""
+    tensor = tensor.detach().cpu()
+    found: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return found
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+    return {name: _array(tensor).copy() for name, tensor in tensors.items()}

@@ -77,6 +77,8 @@ def _comparison(c: Comparison) -> dict[str, Any]:
         found["update"] = c.update
     if c.reference_error is not None:
         found["reference_error"] = _number(c.reference_error)
+    if c.headroom is not None:
+        found["headroom"] = _number(c.headroom)
     return found
 
 

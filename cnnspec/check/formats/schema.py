@@ -96,6 +96,9 @@ def _comparison() -> dict[str, Schema]:
         "reason?": _of(TEXT, "Why it is not judged, or what is wrong beside numbers."),
         "update?": _of(COUNT, "Of a step: how many updates were done before it."),
         "reference_error?": _of(_ref("number"), "Distance of a plain NumPy evaluation."),
+        "headroom?": _of(
+            _ref("number"), "Of sums of K terms: the largest error over 8 sqrt(K) u B."
+        ),
     }
 
 

@@ -56,6 +56,11 @@ class Symptom:
     comparison: Comparison
     op: str | None
 
+    @property
+    def trains(self) -> bool:
+        """Whether it shows only where the network is trained."""
+        return self.comparison.quantity == "step" or self.comparison.mode == "after_training"
+
     def shown(self, report: SpecReport, graph: Graph) -> Comparison | None:
         """The comparison of a report that shows the same, the furthest outside its bound."""
         first = report.first_difference
@@ -152,7 +157,7 @@ class Search:
 
     def _starts(self) -> Iterator[Plain]:
         """The layer, then with more and more of what is in front of it, its block, then all."""
-        step = self.symptom.comparison.quantity == "step"
+        step = self.symptom.trains
         if not self.options.sources:
             nodes = {node.id: node for node in self.graph.nodes}
             node = nodes.get(self.symptom.comparison.node)
@@ -181,7 +186,7 @@ class Search:
                 yield spec
 
     def _flat(self, ids: Sequence[str], outputs: Sequence[str]) -> Plain:
-        step = self.symptom.comparison.quantity == "step"
+        step = self.symptom.trains
         return flat(self.graph, ids, outputs, train=step, seed=self.seed)
 
     def _dense(self) -> Plain:
@@ -270,15 +275,24 @@ def narrow(options: Options, found: Comparison) -> Options:
         options,
         backends=tuple(sorted(names, key=(REFERENCE, *options.backends).index)),
         dtypes=(found.dtype,),
-        steps=(found.update or 0) + 1 if found.quantity == "step" else 0,
+        steps=_steps(options, found),
         sources={name: entry for name, entry in options.sources.items() if name in names},
         seed=None,
         inputs=None,
         targets=None,
+        weights=None,
         reduce=False,
         save=True,
         probe=found.mode == "probe",
+        initializers=found.quantity == "initializer",
     )
+
+
+def _steps(options: Options, found: Comparison) -> int | None:
+    """How many updates are made; what is compared behind them needs as many as there were."""
+    if found.mode == "after_training":
+        return options.steps
+    return (found.update or 0) + 1 if found.quantity == "step" else 0
 
 
 def neighbours(graph: Graph, node: Node[Op], count: int) -> list[str]:

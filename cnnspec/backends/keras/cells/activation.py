@@ -32,6 +32,12 @@ CLASSES: dict[type[Op], str] = {
     activation.GeluTanh: "GeluTanh",
     activation.HardTanh: "HardTanh",
 }
+NATIVE: dict[type[Op], str] = {
+    activation.Selu: "selu",
+    activation.Gelu: "gelu",
+    activation.HardTanh: "hard_tanh",
+}
+"""Keras' own where a helper stands for it."""
 
 
 @COLUMN(*FUNCTIONS)
@@ -43,12 +49,16 @@ def function(node: Node[Op], style: Style) -> Spelling:
 @COLUMN(*CLASSES)
 def plain(node: Node[Op], style: Style) -> Spelling:
     """Those without fields; softmax runs over the last axis, which holds the channels."""
+    if style.layers == "native" and type(node.op) in NATIVE:
+        return Spelling(call("layers.Activation", NATIVE[type(node.op)], name=node.id))
     return Spelling(call(CLASSES[type(node.op)], name=node.id))
 
 
 @COLUMN(activation.LeakyRelu)
 def leaky_relu(node: Node[activation.LeakyRelu], style: Style) -> Spelling:
     """The slope is always written, since frameworks disagree about its default."""
+    if style.layers == "native" and node.op.slope >= 0:  # Keras' own refuses others
+        return Spelling(call("layers.LeakyReLU", node.op.slope, name=node.id))
     return Spelling(call("LeakyRelu", node.op.slope, name=node.id))
 
 
@@ -64,4 +74,8 @@ def prelu(node: Node[activation.PRelu], style: Style) -> Spelling:
 def elu(node: Node[activation.Elu | activation.Celu], style: Style) -> Spelling:
     """The default alpha is 1 here and there."""
     alpha = [] if node.op.alpha == 1 else [node.op.alpha]
+    if style.layers == "native" and isinstance(node.op, activation.Elu):
+        return Spelling(call("layers.ELU", *alpha, name=node.id))
+    if style.layers == "native" and not alpha:  # Keras' layer by name has no other alpha
+        return Spelling(call("layers.Activation", "celu", name=node.id))
     return Spelling(call(type(node.op).__name__, *alpha, name=node.id))

@@ -16,10 +16,16 @@ def listed(layer: Code, *xs: Code) -> Code:
     return apply(layer, Code(f"[{', '.join(xs)}]"))
 
 
-@COLUMN(Add, Average, Maximum, Multiply, Subtract)
+@COLUMN(Add, Average, Multiply, Subtract)
 def elementwise(node: Node[Op], style: Style) -> Spelling:
-    """Keras' layer has the op's name; the maximum's gradient goes to the first of equal values."""
+    """Keras' layer has the op's name."""
     return Spelling(call(f"layers.{type(node.op).__name__}", name=node.id), listed)
+
+
+@COLUMN(Maximum)
+def maximum(node: Node[Maximum], style: Style) -> Spelling:
+    """JAX and PyTorch share the gradient of Keras' own among equal values."""
+    return Spelling(call("Maximum", name=node.id), listed)
 
 
 @COLUMN(Concat)

@@ -50,15 +50,11 @@ def letters(param: Param) -> str:
 
 
 def over_space(node: Node[Op]) -> bool:
-    """Whether a layer norm is over several axes, none of them the channels.
+    """Whether a layer norm is over axes of space alone.
 
     Elsewhere the first axis of a parameter is that of the channels, which Keras has last.
     """
-    return (
-        isinstance(node.op, LayerNorm)
-        and len(axes := node.op.owned(node.shape)) > 1
-        and 0 not in axes
-    )
+    return isinstance(node.op, LayerNorm) and 0 not in node.op.owned(node.shape)
 
 
 def chosen(node: Node[Any]) -> dict[str, object]:
@@ -72,19 +68,25 @@ def chosen(node: Node[Any]) -> dict[str, object]:
 
 @COLUMN(BatchNorm)
 def batch_norm(node: Node[BatchNorm], style: Style) -> Spelling:
-    """A subclass, since Keras' own running variance is biased; momentum is of the old value."""
+    """A subclass, since Keras' own running variance is biased; momentum is of the old value.
+
+    For the biased one as well: on PyTorch keras 3.15.1 takes E[x^2] - E[x]^2, which cancels.
+    """
     op = node.op
     chosen: dict[str, object] = {"momentum": 1 - op.momentum, "epsilon": op.eps}
     if not op.affine:
         chosen |= {"center": False, "scale": False}
     chosen |= options(node, "gamma_initializer", "beta_initializer")
-    name = "layers.BatchNormalization" if op.running_var == "biased" else "BatchNorm"
+    name = "BiasedBatchNorm" if op.running_var == "biased" else "BatchNorm"
     return Spelling(call(name, **chosen, name=node.id))
 
 
 @COLUMN(LayerNorm)
 def layer_norm(node: Node[LayerNorm], style: Style) -> Spelling:
-    """Keras' own; its default is the last axis, which holds the channels."""
+    """Keras' own where the channels are among the axes, by default they are the only one.
+
+    On PyTorch keras 3.15.1 normalises over the last axes, however many of whichever it was given.
+    """
     rank = len(node.shape) - 1
     axes = tuple(sorted(last(axis, rank) for axis in node.op.owned(node.shape)))
     name = "SpaceLayerNorm" if over_space(node) else "layers.LayerNormalization"
@@ -124,6 +126,10 @@ def local_response_norm(node: Node[LocalResponseNorm], style: Style) -> Spelling
 @COLUMN(Normalize)
 def normalize(node: Node[Normalize], style: Style) -> Spelling:
     """A helper; Keras' own rounds its numbers to float32."""
+    if style.layers == "native":
+        variances = tuple(deviation**2 for deviation in node.op.std)
+        layer = call("layers.Normalization", mean=node.op.mean, variance=variances, name=node.id)
+        return Spelling(layer)
     return Spelling(call("Normalize", node.op.mean, node.op.std, name=node.id))
 
 

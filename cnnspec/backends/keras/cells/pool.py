@@ -39,7 +39,7 @@ def max_pool(node: Node[MaxPool], style: Style) -> Spelling:
     window = node.op.window(shape)
     if max(window.dilation) > 1:
         return helper("DilatedMaxPool", node, dilation=window.dilation)
-    if len(window.kernel) < 3:
+    if len(window.kernel) < 3 or style.layers == "native":
         if not padded(window.pads):
             return Spelling(native("Max", node))
         if is_same(window, shape):
@@ -49,7 +49,10 @@ def max_pool(node: Node[MaxPool], style: Style) -> Spelling:
 
 @COLUMN(AvgPool)
 def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
-    """Native without pads, with pads that all count, and with "same" pads that do not."""
+    """Native without pads, with pads that all count, and with "same" pads that do not.
+
+    Where these are not alike on both sides, keras 3.15.1 on PyTorch repeats the last elements.
+    """
     op, shape = node.op, node.inputs[0].shape
     window = op.window(shape)
     # What ceil mode reaches beyond the declared padding never counts; a declared pad that no
@@ -59,13 +62,14 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
         for (b, a), (wb, wa) in zip(op.pads(shape), window.pads, strict=True)
     )
     rank = len(window.kernel)
-    if rank < 3:
+    if rank < 3 or style.layers == "native":
         if not padded(window.pads):
             return Spelling(native("Average", node))
         if counted == window.pads:
             pad = call(f"layers.ZeroPadding{rank}D", compact_pads(counted), name=f"{node.id}.pad")
             return Spelling(native("Average", node), lambda layer, x: apply(layer, apply(pad, x)))
-        if not padded(counted) and is_same(window, shape):
+        alike = all(before == after for before, after in window.pads)
+        if alike and not padded(counted) and is_same(window, shape):
             return Spelling(native("Average", node, padding="same"))
     return helper("AvgPool", node, **({"counted": counted} if padded(counted) else {}))
 
@@ -86,6 +90,9 @@ def lp_pool(node: Node[LpPool], style: Style) -> Spelling:
 def adaptive_pool(node: Node[AdaptivePool], style: Style) -> Spelling:
     """Helpers: Keras' own have no float64 on three axes, and share ties out."""
     name = type(node.op).__name__
+    if style.layers == "native":
+        kind = "Average" if isinstance(node.op, AdaptiveAvgPool) else "Max"
+        name = f"layers.Adaptive{kind}Pooling{len(node.shape) - 1}D"
     return Spelling(call(name, compact(spatial(node.shape)), name=node.id))
 
 
@@ -100,6 +107,9 @@ def global_avg_pool(node: Node[GlobalAvgPool], style: Style) -> Spelling:
 def global_max_pool(node: Node[GlobalMaxPool], style: Style) -> Spelling:
     """A window over everything: Keras' global pooling would divide the gradient among ties."""
     space = spatial(node.inputs[0].shape)
+    if style.layers == "native":
+        name = f"layers.GlobalMaxPooling{len(space)}D"
+        return Spelling(call(name, keepdims=True, name=node.id))
     if len(space) == 3:
         return Spelling(call("MaxPool", space, name=node.id))
     return Spelling(call(f"layers.MaxPooling{len(space)}D", compact(space), name=node.id))

@@ -36,7 +36,8 @@ def flatten(node: Node[Flatten], style: Style) -> Spelling:
 def rescale(node: Node[Rescale], style: Style) -> Spelling:
     """Keras' own where its rounding of the constants to float32 changes nothing."""
     op = node.op
-    name = "layers.Rescaling" if is_float32(op.scale) and is_float32(op.offset) else "Rescale"
+    exact = is_float32(op.scale) and is_float32(op.offset)
+    name = "layers.Rescaling" if exact or style.layers == "native" else "Rescale"
     offset = [op.offset] if op.offset else []
     return Spelling(call(name, op.scale, *offset, name=node.id))
 

@@ -13,6 +13,9 @@ from cnnspec.ops.pad import Crop, Pad
 from cnnspec.ops.resize import Upsample
 from cnnspec.ops.slicing import Slice, SplitPart
 
+NATIVE = {"nearest_exact": "nearest", "linear": "bilinear", "cubic": "bicubic"}
+"""What Keras calls them, over two axes and without `align_corners`."""
+
 
 @COLUMN(Pad)
 def pad(node: Node[Pad], style: Style) -> Spelling:
@@ -64,6 +67,14 @@ def upsample(node: Node[Upsample], style: Style) -> Spelling:
         # With a whole scale both ways to the nearest element are the same.
         name = f"layers.UpSampling{len(spatial(node.shape))}D"
         return Spelling(call(name, given, name=node.id))
+    if style.layers == "native" and len(spatial(node.shape)) == 2 and op.family in NATIVE:
+        word = NATIVE[op.family]
+        if op.scale is not None and not op.align_corners:
+            return Spelling(call("layers.UpSampling2D", given, interpolation=word, name=node.id))
+        if not op.align_corners:
+            height, width = spatial(node.shape)
+            layer = call("layers.Resizing", height, width, interpolation=word, name=node.id)
+            return Spelling(layer)
     options: dict[str, object] = {"size": given} if op.scale is None else {"scale": given}
     if op.family != "nearest":
         options["mode"] = op.family

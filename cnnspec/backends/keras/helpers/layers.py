@@ -37,6 +37,27 @@ class BatchNorm(layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class BiasedBatchNorm(layers.BatchNormalization):
+    """Batch norm that takes the mean away first; Keras on PyTorch squares and then subtracts."""
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise; in training move the running statistics."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            axes = tuple(range(len(x.shape) - 1))
+            old, new = self.momentum, 1 - self.momentum
+            mean = ops.mean(x, axes)
+            variance = ops.mean(ops.square(x - mean), axes)
+            self.moving_mean.assign(old * self.moving_mean + new * mean)
+            self.moving_variance.assign(old * self.moving_variance + new * variance)
+        scale = 1 / ops.sqrt(variance + self.epsilon)
+        if self.scale:
+            scale = self.gamma * scale
+        y = (x - mean) * scale
+        return y + self.beta if self.center else y
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class After(layers.Layer):
     """The first of two values, computed after the second: shared statistics move in that order."""
 

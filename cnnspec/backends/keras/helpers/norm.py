@@ -12,12 +12,26 @@ from cnnspec.backends.keras.helpers.package import PACKAGE
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SpaceLayerNorm(layers.LayerNormalization):
-    """Layer norm over axes of space only; its parameters are called weight and bias."""
+    """Layer norm over axes of space only, where Keras on PyTorch takes the last ones.
+
+    Its parameters are called weight and bias.
+    """
 
     def add_weight(self, *args: Any, name: str, **kwargs: Any) -> Any:
         """Rename what the base class makes."""
         name = {"gamma": "weight", "beta": "bias"}[name]
         return super().add_weight(*args, name=name, **kwargs)
+
+    def call(self, x: Any) -> Any:
+        """Normalise, then scale and shift."""
+        axes = (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
+        mean = ops.mean(x, axes, keepdims=True)
+        variance = ops.mean(ops.square(x - mean), axes, keepdims=True)
+        y = (x - mean) / ops.sqrt(variance + self.epsilon)
+        shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+        if self.scale:
+            y = y * ops.reshape(self.gamma, shape)
+        return y + ops.reshape(self.beta, shape) if self.center else y
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

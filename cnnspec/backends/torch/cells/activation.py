@@ -26,12 +26,19 @@ PLAIN: dict[type[Op], tuple[str, str]] = {
     activation.HardSigmoid: ("HardSigmoid", "hard_sigmoid"),
     activation.HardSwish: ("HardSwish", "hard_swish"),
 }
+NATIVE: dict[type[Op], tuple[str, str]] = {
+    activation.HardSigmoid: ("nn.Hardsigmoid", "F.hardsigmoid"),
+    activation.HardSwish: ("nn.Hardswish", "F.hardswish"),
+}
+"""Torch's own where a helper stands for it."""
 
 
 @COLUMN(*PLAIN)
 def plain(node: Node[Op], style: Style) -> Spelling:
     """Those without fields."""
     module, function = PLAIN[type(node.op)]
+    if style.layers == "native":
+        module, function = NATIVE.get(type(node.op), (module, function))
     return Spelling(Code(f"{module}()"), lambda x: call(function, x))
 
 
@@ -88,6 +95,6 @@ def elu(node: Node[activation.Elu], style: Style) -> Spelling:
 def celu(node: Node[activation.Celu], style: Style) -> Spelling:
     """The gradient of torch's own takes alpha for a float32."""
     alpha = [] if node.op.alpha == 1 else [node.op.alpha]
-    if is_float32(node.op.alpha):
+    if is_float32(node.op.alpha) or style.layers == "native":
         return Spelling(call("nn.CELU", *alpha), lambda x: call("F.celu", x, *alpha))
     return Spelling(call("Celu", *alpha), lambda x: call("celu", x, *alpha))

@@ -9,6 +9,7 @@ from cnnspec.backends.torch.cells.window import compact, half, reversed_pads
 from cnnspec.backends.writer import call
 from cnnspec.graph import Node
 from cnnspec.ops.conv import Conv
+from cnnspec.window import Window
 
 MODES = {
     "zeros": "constant",
@@ -27,7 +28,12 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
     if max(window.stride) > 1:
         options["stride"] = compact(window.stride)
     native = window.symmetric and not op.flip
-    if native and max(half(window.pads)) > 0:
+    if style.layers == "native" and not native and _same(op, window):
+        native = True
+        options["padding"] = "same"
+        if op.padding_mode != "zeros":
+            options["padding_mode"] = op.padding_mode
+    elif native and max(half(window.pads)) > 0:
         options["padding"] = compact(half(window.pads))
         if op.padding_mode != "zeros":
             options["padding_mode"] = op.padding_mode
@@ -45,3 +51,8 @@ def conv(node: Node[Conv], style: Style) -> Spelling:
     if not native:
         name = f"TrueConv{rank}d" if op.flip else f"PaddedConv{rank}d"
     return Spelling(call(name, shape[0], op.filters, compact(window.kernel), **options))
+
+
+def _same(op: Conv, window: Window) -> bool:
+    """Whether torch has a word for these pads: it takes one more behind than in front."""
+    return op.padding == "same" and max(window.stride) == 1 and not op.flip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.torch.cells.column import COLUMN
@@ -29,6 +31,8 @@ def average(node: Node[Average], style: Style) -> Spelling:
 @COLUMN(Maximum)
 def maximum(node: Node[Maximum], style: Style) -> Spelling:
     """A helper: torch's own shares the gradient among equal values."""
+    if style.layers == "native":
+        return Spelling(call=lambda *xs: reduce(lambda a, b: call("torch.maximum", a, b), xs))
     return Spelling(call=lambda *xs: call("maximum", *xs))
 
 

@@ -74,7 +74,7 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
     """Native where torch takes the pads; torch counts padding unless told not to."""
     shape = node.inputs[0].shape
     window, declared = node.op.window(shape), node.op.pads(shape)
-    if averages(node):
+    if averages(node) or (style.layers == "native" and fits(declared, window)):
         padded = max(half(declared)) > 0
         return native(
             "Avg",
@@ -113,8 +113,15 @@ def sum_pool(node: Node[SumPool], style: Style) -> Spelling:
 
 @COLUMN(LpPool)
 def lp_pool(node: Node[LpPool], style: Style) -> Spelling:
-    """A helper: torch's own takes no absolute values."""
+    """A helper: torch's own takes no absolute values, which even powers do not need."""
     window = node.op.window(node.inputs[0].shape)
+    if style.layers == "native" and node.op.p % 2 == 0 and not any(map(any, window.pads)):
+        rank, kernel = len(window.kernel), compact(window.kernel)
+        strides = [] if window.stride == window.kernel else [compact(window.stride)]
+        return Spelling(
+            call(f"nn.LPPool{rank}d", node.op.p, kernel, *strides),
+            lambda x: call(f"F.lp_pool{rank}d", x, node.op.p, kernel, *strides),
+        )
     pads = reversed_pads(window.pads)
     return Spelling(call("LpPool", node.op.p, window.kernel, window.stride, pads))
 

@@ -54,7 +54,8 @@ def upsample(node: Node[Upsample], style: Style) -> Spelling:
     given = op.scale if op.size is None else op.size
     assert given is not None
     given = compact(given) if isinstance(given, tuple) else given
-    if op.family.startswith("nearest") and not _exact(op, node):
+    exact = _exact(op, node) or style.layers == "native"
+    if op.family.startswith("nearest") and not exact:
         options: dict[str, object] = {} if op.scale is None else {"scale": True}
         if op.family == "nearest_exact":
             options["exact"] = True
