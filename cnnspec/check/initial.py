@@ -111,7 +111,12 @@ def draws(graph: Graph) -> int:
 
 
 def moments(
-    session: Any, inits: Mapping[str, kinds.Initializer], seed: int, count: int
+    session: Any,
+    inits: Mapping[str, kinds.Initializer],
+    seed: int,
+    count: int,
+    *,
+    own: bool = False,
 ) -> dict[str, Moments]:
     """What a session's new models draw, by canonical name.
 
@@ -120,10 +125,11 @@ def moments(
         inits: the initializer of every parameter.
         seed: of the first of them.
         count: of models.
+        own: take what the session's own model has drawn, which has not been assigned yet.
     """
     found = {name: Moments() for name in inits}
     for draw in range(count):
-        drawn = session.draw(seed + draw)
+        drawn = session.weights(copy=False) if own else session.draw(seed + draw)
         for name, init in inits.items():
             found[name].add(drawn[name], init)
     return found

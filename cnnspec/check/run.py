@@ -199,12 +199,16 @@ class Checker:
         found = {name: runnable(name) for name in self.options.backends}
         for each in found.values():
             if each.backend.name not in emitted:
-                own = dataclasses.replace(style, layers=self.options.layers)
-                emitted[each.backend.name] = self._emit(each.backend, own)
+                chosen = dataclasses.replace(style, layers=self.options.layers)
+                emitted[each.backend.name] = self._emit(each.backend, chosen)
+        drawn = None
+        if self.options.initializers and {"float64", "float32"} & {*self.options.dtypes}:
+            drawn = initial.options(self.graph, self.seed)
+        own = drawn is not None and drawn["count"] == 1  # a second model takes its time
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
-            extra: dict[str, Any] = {"eager": not self.options.graph, "drawn": source is not None}
+            extra: dict[str, Any] = {"eager": not self.options.graph}
             if source is not None:
                 extra["source"] = source
             if found[name].engine is not None:
@@ -215,15 +219,13 @@ class Checker:
             for dtype in self.options.dtypes:
                 if dtype == "float64" and found[name].single:
                     continue
+                first = name not in self.sessions
+                extra["drawn"] = source is not None or (own and first)
                 session, future = Remote.open(self.engines[name], text, dtype, **extra)
                 self.sessions.setdefault(name, {})[dtype] = session
                 opening[f"{name} {dtype}"] = future
-        exact = any(dtype in ("float64", "float32") for dtype in self.options.dtypes)
-        drawn = None
-        if exact and self.options.initializers:
-            drawn = initial.options(self.graph, self.seed)
         drawing = {
-            name: next(iter(by_dtype.values())).draw(**drawn)
+            name: next(iter(by_dtype.values())).draw(**drawn, own=own)
             for name, by_dtype in self.sessions.items()
             if drawn is not None and name not in self.options.sources
         }
