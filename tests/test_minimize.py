@@ -14,22 +14,25 @@ import pytest
 
 from cnnspec.backends import get
 from cnnspec.build import build
-from cnnspec.check import Options, SpecReport
+from cnnspec.check import Options, SpecReport, samples
 from cnnspec.check.api import check_graph
 from cnnspec.check.command import command
 from cnnspec.check.engines import engines
 from cnnspec.check.minimize import Minimized, folders, minimize, refuse_directory
+from cnnspec.check.minimize.authored import as_written, part_written
 from cnnspec.check.minimize.plain import flat, structured, text_of
 from cnnspec.check.minimize.script import Outcome
-from cnnspec.check.minimize.search import Search, size_of
+from cnnspec.check.minimize.search import Search, narrow, size_of
+from cnnspec.check.minimize.wires import nested
 from cnnspec.check.run import needs_process
 from cnnspec.diagnostics import SetupError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
+from cnnspec.passes.reduce import reduce
 from cnnspec.schema import read_spec
 from cnnspec.weights import read_weights
 from tests.networks import SPECS, graph, graph_of
-from tests.test_failure_report import broken
+from tests.test_failure_report import broken, comparisons
 
 NET = """\
 cnnspec: 1
@@ -243,6 +246,35 @@ def test_scripts_of_every_quantity_show_it(
     assert found.layers <= 2
 
 
+@pytest.mark.nightly
+def test_a_fault_of_a_framework_needs_no_planting(tmp_path: Path) -> None:
+    # docs/framework-faults.md: its slope is rounded to float32.
+    text = PLAIN.replace("- tanh", "- leaky_relu")
+    options: dict[str, Any] = {"backends": ("numpy", "torch", "keras"), "layers": "native"}
+    report, found = minimized(graph(text), tmp_path / "case", **options)
+    assert found is not None
+    assert report.first_difference is not None
+    assert report.first_difference.failure.standing.alone == "keras"
+    assert found.layers == 1
+    assert found.scripts == {"reproduce_keras.py": True}
+    script = (tmp_path / "case" / "reproduce_keras.py").read_text()
+    assert "layers.LeakyReLU(0.01, name='leaky_relu1')" in script
+    assert "class " not in script
+    assert "--native" in found.command
+
+
+def test_a_smaller_case_is_not_run_on_what_was_given_for_the_whole() -> None:
+    network = graph(PLAIN)
+    given = Options(weights=samples.weights(network, 0), inputs={}, seed=3, reduce=True)
+    (found,) = comparisons({"numpy": 1, "torch": 2})
+    small = narrow(given, found)
+    assert (small.weights, small.inputs, small.seed, small.reduce) == (None, None, None, False)
+    assert small.backends == ("numpy", "torch")
+    assert (small.dtypes, small.steps) == (("float64",), 0)
+    assert not small.probe
+    assert not small.initializers
+
+
 def test_initial_weights_have_no_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken(monkeypatch, "torch", 'nonlinearity="relu"', 'nonlinearity="linear"')
     text = "cnnspec: 1\nname: net\ninput: [50]\nlayers: [{dense: {units: 60}}]\n"
@@ -430,3 +462,40 @@ def test_a_network_reads_back_from_plain_values(name: str) -> None:
     assert [(n.op, n.shape) for n in plain.nodes] == [(n.op, n.shape) for n in network.nodes]
     assert len(plain.params()) == len(network.params())
     assert size_of(spec, plain)[0] == len(network.nodes)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "digits", "unet", "googlenet"])
+def test_a_spec_is_taken_as_it_was_written(name: str) -> None:
+    network = graph_of(SPECS[name])
+    for seen in (network, reduce(network)):
+        written = as_written(seen, train=True, seed=seen.seed)
+        assert written is not None
+        assert "expect" not in text_of(written)
+        assert "include" not in text_of(written)
+        again = graph(text_of(written))
+        assert [(n.id, n.op, n.shape) for n in again.nodes] == [
+            (n.id, n.op, n.shape) for n in seen.nodes
+        ]
+
+
+def test_the_block_of_a_layer_is_taken_alone() -> None:
+    written = part_written(graph_of(SPECS["resnet18"]), "layer3.1.bn2", seed=0)
+    assert written is not None
+    part = graph(text_of(written))
+    (entry,) = part.inputs
+    assert entry.shape == (128, 28, 28)
+    assert {node.id.partition(".")[0] for node in part.nodes} == {"layer3"}
+    assert part_written(graph_of(SPECS["resnet18"]), "conv1", seed=0) is None
+
+
+def test_more_and_more_is_taken_out_of_a_raw_spec() -> None:
+    layers = ["relu", "tanh", "sigmoid", "relu"]
+    spec = {"raw": {"cnnspec": 1, "name": "net", "input": [2], "layers": layers}}
+    left = [made["raw"]["layers"] for made in nested(spec)]
+    assert left[:2] == [["relu", "tanh"], ["sigmoid", "relu"]]
+    assert left[2:] == [
+        ["relu", "tanh", "sigmoid"],
+        ["relu", "tanh", "relu"],
+        ["relu", "sigmoid", "relu"],
+        ["tanh", "sigmoid", "relu"],
+    ]

@@ -62,7 +62,7 @@ class Failure:
 
 def style_of(options: Options) -> Style:
     """How the text is written that is checked."""
-    return Style(random="counter")
+    return Style(random="counter", layers=options.layers)
 
 
 def written(graph: Graph, found: Comparison, options: Options) -> tuple[Written, ...]:
@@ -73,13 +73,14 @@ def written(graph: Graph, found: Comparison, options: Options) -> tuple[Written,
         if name in options.sources or name not in options.backends:
             continue
         try:
-            emitted = get(name.partition(":")[0]).emit(graph, style_of(options))
+            emitted = get(name.partition(":")[0]).emit(graph, style_of(options))  # of any engine
         except UserError:
             continue
         place = emitted.lines.get(found.node)
         if place is not None:
             text = emitted.text.splitlines()[place.range.line - 1].strip()
             command = f"compile -b {name}{' --reproducible' if random else ''}"
+            command += " --native" if options.layers == "native" else ""
             lines.append(Written(name, place.range.line, text, command))
     return tuple(lines)
 
@@ -92,20 +93,20 @@ def instances(graph: Graph, node: str) -> tuple[Instance, ...]:
         return ()
     if origin is None:
         return ()
-    around = [scope for scope in _around(graph.root, node) if scope.kind == "block"]
+    blocks = [scope for scope in around(graph.root, node) if scope.kind == "block"]
     return tuple(
         Instance(scope.path, scope.block or "", span)
-        for scope, span in zip(reversed(around), origin.expanded, strict=False)
+        for scope, span in zip(reversed(blocks), origin.expanded, strict=False)
     )
 
 
-def _around(scope: Scope, node: str) -> Iterator[Scope]:
+def around(scope: Scope, node: str) -> Iterator[Scope]:
     """The scopes that a node is in, outermost first, without the network itself."""
     for child in scope.children:
         if not isinstance(child, Scope):
             continue
         if child.kind == "instances" or node.startswith(f"{child.path}."):
-            inner = list(_around(child, node))
+            inner = list(around(child, node))
             if child.kind != "instances" or inner:
                 yield from (child, *inner)
                 return

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from cnnspec.backends import Style, get
 from cnnspec.check import samples
+from cnnspec.check.compare import Comparison
 from cnnspec.check.engines import Engine
 from cnnspec.check.failure import style_of
 from cnnspec.check.minimize.case import DIGITS, case_of
@@ -193,9 +194,9 @@ def _written(
     weights = samples.weights(best.graph, best.graph.seed)
     style = style_of(search.options)
     others: dict[str, dict[str, Array]] = {}
-    drawn = best.comparison.quantity == "initializer"  # nothing runs, so there is no script
-    if drawn:
-        found.notes.append("initial weights are wrong, which `check` alone shows")
+    unscripted = _unscripted(best.comparison)
+    if unscripted:
+        found.notes.append(unscripted)
     else:
         case = case_of(best.graph, best.comparison, inputs, weights, style, plain=False)
         others["cotangents"] = {name: n.value for name, n in case.cotangents.items()}
@@ -211,7 +212,7 @@ def _written(
     for name in best.comparison.backends:
         # The other one may be the spec itself, whose learning rates are exact.
         own = name not in search.options.sources
-        if name in search.options.backends and own and not drawn:
+        if name in search.options.backends and own and not unscripted:
             _write_script(fresh, found, name, best, inputs, weights, style, about)
     write_readme(fresh, _readme(found, best, about, report))
     return found
@@ -251,11 +252,25 @@ def _write_script(
         )
 
 
+def _unscripted(found: Comparison) -> str:
+    """Why there is no script; empty where there is one."""
+    if found.quantity == "initializer":
+        return "initial weights are wrong, which `check` alone shows"
+    if found.mode == "after_training":
+        return "what training has left is wrong, which `check` alone shows"
+    if found.dtype not in ("float64", "float32"):
+        return f"there are no scripts for {found.dtype}"
+    return ""
+
+
 def _command(search: Search, *, given: bool) -> str:
     """What shows it again, in the directory of the case."""
     options = search.options
     words = ["cnnspec check", SPEC, "--backends", ",".join(options.backends)]
-    words += ["--dtype", options.dtypes[0], "--steps", str(options.steps)]
+    words += ["--dtype", options.dtypes[0]]
+    words += [] if options.steps is None else ["--steps", str(options.steps)]
+    words += ["--native"] if options.layers == "native" else []
+    words += ["--device", options.device] if options.device != "cpu" else []
     for name, (_, entry) in options.sources.items():
         words += ["--source", f"{name}={SOURCE}{name}.py" + (f":{entry}" if entry else "")]
     return " ".join(words + (["--inputs", "inputs.npz"] if given else []))

@@ -14,15 +14,13 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from cnnspec.build import build
-from cnnspec.diagnostics import UserError
 from cnnspec.document import parse
 from cnnspec.expand import expand, flow
 from cnnspec.graph import Graph, Node, Value
 from cnnspec.ops.base import Op
 from cnnspec.ops.initializer import Initializer
 from cnnspec.ops.slicing import SplitPart
-from cnnspec.schema import VERSION, read_spec
+from cnnspec.schema import VERSION
 from cnnspec.training import Vocabulary
 
 Plain = dict[str, Any]
@@ -180,29 +178,6 @@ def structured(graph: Graph, *, train: bool, seed: int) -> Plain:
     if read["name"] != NAME:
         found["name"] = read["name"]
     return found
-
-
-def as_written(graph: Graph, *, train: bool, seed: int) -> Plain | None:
-    """The spec as its author wrote it; None where it is not in one file, or has been changed."""
-    if graph.origin is None:
-        return None
-    source = graph.origin.span.source
-    try:
-        raw: Any = plain(parse(source.text, source.name).value)
-        shapes = {entry.name: list(entry.shape) for entry in graph.inputs}
-        raw["input"] = shapes if isinstance(raw["input"], dict) else next(iter(shapes.values()))
-        raw["seed"] = seed
-        if not train:
-            raw.pop("train", None)
-        if not seed:
-            del raw["seed"]
-        found = build(read_spec(parse(text_of({RAW: raw}), source.name))).graph
-    except UserError:
-        return None
-    same = [(n.id, n.op, n.shape) for n in found.nodes] == [
-        (n.id, n.op, n.shape) for n in graph.nodes
-    ]
-    return {RAW: raw} if same else None
 
 
 def content(spec: Plain) -> Plain:

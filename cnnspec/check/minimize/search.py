@@ -16,7 +16,8 @@ from cnnspec.check.api import check_graph
 from cnnspec.check.compare import Comparison, severity
 from cnnspec.check.engines import Engine
 from cnnspec.check.minimize import values, wires
-from cnnspec.check.minimize.plain import Plain, as_written, content, flat, structured, text_of
+from cnnspec.check.minimize.authored import as_written, part_written
+from cnnspec.check.minimize.plain import Plain, content, flat, structured, text_of
 from cnnspec.check.options import Difference, Options, SpecReport
 from cnnspec.diagnostics import UserError
 from cnnspec.document import parse
@@ -54,6 +55,11 @@ class Symptom:
 
     comparison: Comparison
     op: str | None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it shows only where the network is trained."""
+        return self.comparison.quantity == "step" or self.comparison.mode == "after_training"
 
     def shown(self, report: SpecReport, graph: Graph) -> Comparison | None:
         """The comparison of a report that shows the same, the furthest outside its bound."""
@@ -150,8 +156,8 @@ class Search:
     # --- where to start ------------------------------------------------------------------------
 
     def _starts(self) -> Iterator[Plain]:
-        """The layer itself, then with more and more of what is around it, then everything."""
-        step = self.symptom.comparison.quantity == "step"
+        """The layer, then with more and more of what is in front of it, its block, then all."""
+        step = self.symptom.trains
         if not self.options.sources:
             nodes = {node.id: node for node in self.graph.nodes}
             node = nodes.get(self.symptom.comparison.node)
@@ -163,6 +169,10 @@ class Search:
                     before, ids = ids, neighbours(self.graph, node, count)
                     if len(ids) > len(before):
                         yield self._flat(ids, [node.id])
+            if self.symptom.op is not None:
+                part = part_written(self.graph, self.symptom.comparison.node, seed=self.seed)
+                if part is not None:
+                    yield part
             outputs = [output.value.id for output in self.graph.outputs]
             if all(id in nodes for id in outputs):
                 yield self._flat([*nodes], list(dict.fromkeys(outputs)))
@@ -176,7 +186,7 @@ class Search:
                 yield spec
 
     def _flat(self, ids: Sequence[str], outputs: Sequence[str]) -> Plain:
-        step = self.symptom.comparison.quantity == "step"
+        step = self.symptom.trains
         return flat(self.graph, ids, outputs, train=step, seed=self.seed)
 
     def _dense(self) -> Plain:
@@ -265,15 +275,24 @@ def narrow(options: Options, found: Comparison) -> Options:
         options,
         backends=tuple(sorted(names, key=(REFERENCE, *options.backends).index)),
         dtypes=(found.dtype,),
-        steps=(found.update or 0) + 1 if found.quantity == "step" else 0,
+        steps=_steps(options, found),
         sources={name: entry for name, entry in options.sources.items() if name in names},
         seed=None,
         inputs=None,
         targets=None,
+        weights=None,
         reduce=False,
         save=True,
         probe=found.mode == "probe",
+        initializers=found.quantity == "initializer",
     )
+
+
+def _steps(options: Options, found: Comparison) -> int | None:
+    """How many updates are made; what is compared behind them needs as many as there were."""
+    if found.mode == "after_training":
+        return options.steps
+    return (found.update or 0) + 1 if found.quantity == "step" else 0
 
 
 def neighbours(graph: Graph, node: Node[Op], count: int) -> list[str]:

@@ -83,11 +83,23 @@ def nested(spec: Plain) -> Iterator[Plain]:
                 yield made
     for path in paths:
         entries = _at(top, path)
-        for entry in list(entries) if isinstance(entries, dict) else range(len(entries))[::-1]:
+        for chosen in _chunks(list(entries) if isinstance(entries, dict) else len(entries)):
             made = copied(spec)
-            if len(entries) > 1:
+            for entry in chosen:
                 del _at(content(made), path)[entry]
-                yield made if RAW in spec else pruned(made)
+            yield made if RAW in spec else pruned(made)
+
+
+def _chunks(entries: list[str] | int) -> Iterator[list[Any]]:
+    """Entries to take out at once, never all: halves, quarters, at last one by one, from behind."""
+    every: list[Any] = entries if isinstance(entries, list) else list(range(entries))
+    size = len(every) // 2
+    while size:
+        for stop in range(len(every), 0, -size):
+            chosen = every[max(0, stop - size) : stop]
+            if len(chosen) < len(every):
+                yield chosen[::-1]
+        size //= 2
 
 
 def _lists(spec: Plain) -> Iterator[tuple[Any, ...]]:
