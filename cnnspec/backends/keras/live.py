@@ -9,9 +9,13 @@ import keras
 import numpy as np
 
 from cnnspec.backends.base import Emitted
+from cnnspec.backends.keras.engines import load
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
+
+ENGINE = load(keras.backend.backend())
+"""A process has one."""
 
 
 def layers(model: Any) -> Iterator[Any]:
@@ -66,11 +70,7 @@ class Live(Mapping[str, "Array"]):
 
 def plain(tensor: Any) -> Array:
     """A tensor of any engine as NumPy has it; bfloat16, which it has not, as float32."""
-    value: Array
-    if keras.backend.backend() == "tensorflow":  # of whose tensors NumPy 2 warns that they are old
-        value = keras.ops.convert_to_tensor(tensor).numpy()
-    else:
-        value = keras.ops.convert_to_numpy(tensor)
+    value = ENGINE.array(tensor)
     return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
 
 

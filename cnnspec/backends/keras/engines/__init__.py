@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cnnspec.backends.keras.runtimes import DEFAULT, RUNTIMES
 from cnnspec.diagnostics import Diagnostic, SetupError
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
 
 __all__ = ["DEFAULT", "Engine", "Leaves", "Pass", "Pulled", "Run", "load", "no_gpu"]
 
@@ -66,6 +69,9 @@ class Engine(Protocol):
 
     def prepare(self, device: str) -> None:
         """Make arithmetic what its dtype says, on "cpu" or "cuda"; SetupError without a GPU."""
+
+    def array(self, x: Any) -> Array:
+        """A tensor, or the value of a variable, as NumPy has it."""
 
     def own(self, x: Any) -> Any:
         """The same value as a tensor of its own, which has a cotangent of its own."""

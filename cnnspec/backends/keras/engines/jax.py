@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
 from cnnspec.backends.keras.engines import Leaves, Pass, Pulled, Run, no_gpu
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
 
 
 class _Jax:
@@ -22,6 +26,9 @@ class _Jax:
             except RuntimeError:
                 raise no_gpu("JAX") from None
         jax.config.update("jax_default_matmul_precision", "highest")
+
+    def array(self, x: Any) -> Array:
+        return np.asarray(x)
 
     def own(self, x: Any) -> Any:
         return x  # a value's cotangent is that of the offset that is added to it

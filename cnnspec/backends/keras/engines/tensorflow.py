@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from cnnspec.backends.keras.engines import Leaves, Pass, Pulled, Run, no_gpu
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
 
 # Keras compiles a grouped convolution anew for every eager call, which TensorFlow warns about.
 tf.get_logger().setLevel("ERROR")
@@ -20,6 +23,10 @@ class _TensorFlow:
         if device == "cuda" and not tf.config.list_physical_devices("GPU"):
             raise no_gpu("TensorFlow")
         tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def array(self, x: Any) -> Array:
+        found: Array = x.numpy()
+        return found
 
     def own(self, x: Any) -> Any:
         return tf.identity(x)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from keras.src.backend.torch.layer import TorchLayer
 
 from cnnspec.backends.keras.engines import Leaves, Pass, Pulled, Run, no_gpu
+
+if TYPE_CHECKING:
+    from cnnspec.backends.base import Array
 
 
 def _tracked(layer: Any) -> None:
@@ -47,6 +50,11 @@ class _Torch:
             raise no_gpu("PyTorch")
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+
+    def array(self, x: Any) -> Array:
+        x = x.detach().cpu()
+        found: Array = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        return found.copy()  # it shares the memory of a variable, which changes
 
     def own(self, x: Any) -> Any:
         return x.view(x.shape)
