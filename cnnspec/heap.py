@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 MOST = 2**31 - 1
 """Bytes; it takes an int."""
 USUAL = 1 << 25
@@ -23,6 +23,7 @@ def keep_freed_memory(most: int = MOST) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_TRIM_THRESHOLD, most)
         mallopt(M_MMAP_THRESHOLD, most)
+        mallopt(M_ARENA_MAX, 1)  # that of another thread has no room for large arrays
 
 
 def give_back() -> None:

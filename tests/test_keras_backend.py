@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
+import gc
 import os
 import pickle
 import subprocess
@@ -537,6 +538,21 @@ def test_two_precisions_at_once(lenet: Graph) -> None:
     assert narrow.forward(inputs)["output"].dtype == np.float32
     assert narrow.trace(inputs).outputs["output"].dtype == np.float32
     assert (keras.config.floatx(), keras.config.dtype_policy().name) == before
+
+
+def test_a_closed_session_leaves_nothing_behind() -> None:
+    text = chain("[2, 6, 5]", "conv: {filters: 3, kernel: 3}", "dropout: {p: 0.5}", "flatten")
+    graph = made(text.replace("name: net", "name: left_behind"))
+    before = dict(keras.saving.get_custom_objects())
+    session = get("keras").open(get("keras").emit(graph, COUNTER), dtype="float64")
+    session.trace({"input": np.ones((2, 2, 6, 5))}, cotangents={"output": np.ones((2, 36))})
+    assert keras.saving.get_custom_objects() != before
+    session.close()
+    del session
+    gc.collect()
+    assert keras.saving.get_custom_objects() == before
+    models = [model for model in gc.get_objects() if issubclass(type(model), keras.Model)]
+    assert graph.name not in {model.name for model in models}
 
 
 def test_graph_mode_gives_the_same_steps(lenet: Graph) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cnnspec.graph import Graph, Value
 
-COSTLY, LARGE = 10**9, 2 * 10**7
-"""Multiply-accumulates of a batch of three, or weights, from which on a network is costly."""
+COSTLY, LARGE, DEEP = 10**9, 2 * 10**7, 100
+"""Multiply-accumulates of a batch of three, weights, or nodes, from which on one is costly."""
 
 BATCH, COSTLY_BATCH = 3, 2
 """The smallest batch: where two do, three show nothing more but take half as long again."""
@@ -23,7 +23,9 @@ The root mean square over a tensor steadies them, all the more where tensors are
 def costly(graph: Graph) -> bool:
     """Whether a pass or an update takes seconds, so that fewer of them have to do."""
     weights = sum(param.size for param in graph.params().values())
-    return weights >= LARGE or BATCH * sum(graph.macs(node) for node in graph.nodes) >= COSTLY
+    if weights >= LARGE or len(graph.nodes) >= DEEP:
+        return True
+    return BATCH * sum(graph.macs(node) for node in graph.nodes) >= COSTLY
 
 
 def batch_size(graph: Graph) -> int:

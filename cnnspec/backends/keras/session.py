@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
-from cnnspec.backends.keras import IMPORTS
+from cnnspec.backends.keras import IMPORTS, registered
 from cnnspec.backends.keras.engines import DEFAULT, Engine, Leaves, Pass, load
 from cnnspec.backends.keras.live import (
     Live,
@@ -428,9 +428,9 @@ class KerasSession:
 
     def close(self) -> None:
         """Forget the loaded modules."""
-        self.program.close()
+        registered.close(self.program)
         if self._tapped is not None:
-            self._tapped.program.close()
+            registered.close(self._tapped.program)
 
 
 def _single(values: dict[str, Any]) -> Any:
