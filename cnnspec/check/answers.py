@@ -30,22 +30,28 @@ class Answers:
         self._hold = hold
         self._here: dict[str, Mapping[Part, Array]] = {}
         self._asked: list[str] = []
+        self._coming: dict[str, Future[Any]] = {}
 
     def add(self, name: str, answer: Mapping[Part, Array]) -> None:
         """An answer that is in this process."""
         self._here[name] = answer
 
     def ask(self, calls: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]]) -> None:
-        """Have engines answer, and keep it; one that fails is reported and left out."""
+        """Have engines answer, and keep it, while this process goes on.
+
+        One that fails is reported and left out, as soon as somebody looks.
+        """
         kept = {
             name: (method, args, {**kwargs, "hold": self._hold})
             for name, (method, args, kwargs) in calls.items()
         }
-        self._asked += list(self._checker.tell(kept, self._dtype))
+        self._coming |= self._checker.start(kept, self._dtype)
 
     @property
     def names(self) -> list[str]:
         """Whose answers there are, in the order of the report."""
+        self._asked += list(self._checker.collect(self._coming))
+        self._coming = {}
         asked = [name for name in self._asked if name not in self._checker.failed]
         order = self._checker.options.backends
         return sorted([*self._here, *asked], key=order.index)
@@ -57,6 +63,7 @@ class Answers:
             parts: in order, and the bytes of each.
         """
         portions = list(_portions(parts))
+        names = self.names
         coming = self._take(portions[0]) if portions else {}
         for number, portion in enumerate(portions):
             taken = self._checker.collect(coming)
@@ -65,7 +72,7 @@ class Answers:
                 found = {n: self._here[n][part] for n in self._here}
                 for name, arrays in taken.items():
                     found[name], arrays[index] = arrays[index], None
-                yield part, {name: found[name] for name in self.names if name in found}
+                yield part, {name: found[name] for name in names if name in found}
 
     def _take(self, portion: Sequence[Part]) -> dict[str, Future[Any]]:
         sessions = self._checker.sessions

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from cnnspec.backends.base import At, Trace
 from cnnspec.check.pieces import as_bound
-from cnnspec.check.samples import Sample, generator, seeds
+from cnnspec.check.samples import Sample, seeds
 from cnnspec.check.spread import Noise, Spread
 from cnnspec.check.terms import terms
 from cnnspec.graph import Graph, Node
@@ -97,6 +97,7 @@ def isolated(
     seed: int,
     replicates: int,
     feed: Mapping[str, tuple[Array, ...]] | None = None,
+    skip: Collection[str] = (),
 ) -> Bounds:
     """Bounds of every node on its own, fed with the reference's inputs and cotangents.
 
@@ -112,6 +113,7 @@ def isolated(
         seed: of the perturbations.
         replicates: their number.
         feed: other inputs of all nodes, which `answer` was given as well.
+        skip: owners of weights that none of the nodes needs.
     """
     found = Bounds()
     uses = Counter(node.weights_id for node in nodes)
@@ -119,8 +121,13 @@ def isolated(
     if feed is None:
         feed = feeds(nodes, {**inputs, **answer.values})
     common: dict[str, Any] = {"training": training, "at": at}
-    _linear(found, nodes, reference, weights, inputs, answer, feed, uses, batch, common)
-    _smooth(found, nodes, reference, weights, inputs, answer, feed, batch, common, seed, replicates)
+    others = frozenset(skip)
+    _linear(found, nodes, reference, weights, inputs, answer, feed, uses, batch, common, others)
+    _smooth(
+        *(found, nodes, reference, weights, inputs, answer, feed, batch, common, others),
+        seed,
+        replicates,
+    )
     for node in nodes:
         if node.op.exact:
             found.values[node.id] = np.zeros_like(found.values[node.id])
@@ -142,6 +149,7 @@ def _linear(
     uses: Mapping[str, int],
     batch: int,
     common: Mapping[str, Any],
+    skip: frozenset[str],
 ) -> None:
     """Bounds 2 K B; B from one pass over absolute values, with the other layers left out."""
     linear = {node.id: node for node in nodes if node.op.bound == "linear"}
@@ -169,14 +177,14 @@ def _linear(
             keep(kind, id, value)
 
     reference.put({name: np.abs(weights[name]) for name in moved})
-    others = owners - {node.weights_id for node in linear.values()}
+    others = skip | owners - {node.weights_id for node in linear.values()}
     sums = reference.trace(
         inputs, feed=absolute, cotangents=positive, skip=others, observe=summed, **common
     )
     reference.put({name: weights[name] for name in moved})
     if chosen:  # a maximum keeps its own winners, and nothing but maxima is needed of this pass
         reference.trace(
-            inputs, feed=feed, cotangents=positive, skip=owners, observe=selected, **common
+            inputs, feed=feed, cotangents=positive, skip=skip | owners, observe=selected, **common
         )
     for id in chosen:
         keep("values", id, answer.values[id])
@@ -200,6 +208,7 @@ def _smooth(
     feed: Mapping[str, tuple[Array, ...]],
     batch: int,
     common: Mapping[str, Any],
+    skip: frozenset[str],
     seed: int,
     replicates: int,
 ) -> None:
@@ -208,7 +217,7 @@ def _smooth(
     if not smooth:
         return
     cotangents = answer.gradients
-    linear = {node.weights_id for node in nodes if node.params and node.id not in smooth}
+    others = {node.weights_id for node in nodes if node.params and node.id not in smooth}
     owned = _names(smooth.values())
     step = ISOLATED_STEP
     values = Spread({name: answer.values[name] for name in smooth}, step)
@@ -224,10 +233,15 @@ def _smooth(
                 own.see(f"{id}:{index}", each)
 
     for replicate in range(replicates):
-        rng = generator(seed, "isolated", replicate)
+        rng = np.random.Generator(np.random.SFC64(seeds(seed, "isolated", replicate)))
 
         def shake(value: Array, rng: np.random.Generator = rng) -> Array:
-            return value * (1 + step * rng.uniform(-1, 1, np.shape(value)))
+            relative = rng.random(np.shape(value), np.float32)
+            relative -= np.float32(0.5)
+            relative *= np.float32(2 * step)
+            moved: Array = value * relative
+            moved += value
+            return moved
 
         def shaken(id: str, shake: Any = shake) -> tuple[Array, ...]:
             if id not in smooth:
@@ -243,7 +257,7 @@ def _smooth(
             inputs,
             feed=Lazy(feed, shaken),
             cotangents=Lazy(cotangents, moved_cotangent),
-            skip=linear,
+            skip=skip | others,
             observe=see,
             **common,
         )
@@ -254,7 +268,8 @@ def _smooth(
     cancelling: dict[str, Array | float] = {}
     for node in smooth.values():
         op, lengths = node.op, node.op.lengths(node.input_shapes, node.shape, batch)
-        inner = terms(node, feed[node.id], cotangents[node.id], weights)
+        training = common["training"]
+        inner = terms(node, feed[node.id], cotangents[node.id], weights, training=training)
         bound = values.coefficient(node.id, _factor(op, lengths.output))
         bound += op.rounding * (np.abs(answer.values[node.id]) + inner.value)
         found.values[node.id] = bound

@@ -23,10 +23,8 @@ from cnnspec.diagnostics import UserError
 from cnnspec.heap import give_back, keep_freed_memory
 from cnnspec.passes.reduce import reduce
 
-MOST_BYTES = 27 << 29
-"""Memory that networks checked at the same time may need together: 13.5 GiB."""
-FRESH_BYTES = 4 << 30
-"""Of a network that needs more, engines keep too much: the next one gets others."""
+MOST_BYTES = 29 << 29
+"""Memory that networks checked at the same time may need together: 14.5 GiB."""
 FRAMEWORK_BYTES = 5 << 28
 """What a process and its engines take for themselves: 1.25 GiB."""
 
@@ -60,9 +58,7 @@ def in_jobs(files: Sequence[str], request: Request, count: int) -> Iterator[tupl
             if free and fitting:
                 index, child = fitting[0], free.pop()
                 waiting.remove(index)
-                future = child.submit(
-                    "check", file=files[index], request=request, size=sizes[index]
-                )
+                future = child.submit("check", file=files[index], request=request)
                 running[future] = index, child
                 continue
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -126,8 +122,5 @@ def main(parent: int) -> None:
                     answer = "fault", traceback.format_exc()
                 send(out, answer)
                 give_back()
-                if arguments["size"] > FRESH_BYTES:
-                    stack.close()
-                    made = None
             except (EOFError, BrokenPipeError, KeyboardInterrupt):
                 return

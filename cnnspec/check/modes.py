@@ -59,6 +59,11 @@ class Known:
     alone: Sequence[Node[Op]] = ()
     dtype: str = "float64"
 
+    @property
+    def batch(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.sample.inputs.values())))
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -143,20 +148,24 @@ def compare_all(
             )
 
 
-def isolated(checker: Checker, known: Known) -> None:
-    """Nodes on their own, fed with the reference's inputs and cotangents."""
-    for nodes in together(known.alone, len(next(iter(known.sample.inputs.values())))):
-        answers = Answers(checker, "float64", "isolated")
+def ask(checker: Checker, known: Known) -> Answers | None:
+    """The first question that `isolated` asks, before there are bounds; None where it asks none."""
+    nodes = next(together(known.alone, known.batch), None)
+    return None if nodes is None else _ask(checker, known, nodes)
+
+
+def isolated(checker: Checker, known: Known, asked: Answers | None = None) -> None:
+    """Nodes on their own, fed with the reference's inputs and cotangents.
+
+    Args:
+        checker: whose report it is.
+        known: with bounds.
+        asked: the first question, if it has been asked.
+    """
+    for nodes in together(known.alone, known.batch):
+        answers, asked = asked or _ask(checker, known, nodes), None
         if checker.reference_stands_in:
             answers.add(REFERENCE, dict(parts(known.answer)))
-        values = {**known.sample.inputs, **known.answer.values}
-        options = {
-            "feed": bounds.feeds(nodes, values),
-            "cotangents": {node.id: known.answer.gradients[node.id] for node in nodes},
-            "training": known.training,
-        }
-        names = [n for n in checker.names("float64") if n not in checker.options.sources]
-        answers.ask(dict.fromkeys(names, ("trace", (known.sample.inputs,), options)))
         compare_all(
             checker,
             answers,
@@ -165,6 +174,19 @@ def isolated(checker: Checker, known: Known) -> None:
             dtype="float64",
             training=known.training,
         )
+
+
+def _ask(checker: Checker, known: Known, nodes: Sequence[Node[Op]]) -> Answers:
+    answers = Answers(checker, "float64", "isolated")
+    values = {**known.sample.inputs, **known.answer.values}
+    options = {
+        "feed": bounds.feeds(nodes, values),
+        "cotangents": {node.id: known.answer.gradients[node.id] for node in nodes},
+        "training": known.training,
+    }
+    names = [n for n in checker.names("float64") if n not in checker.options.sources]
+    answers.ask(dict.fromkeys(names, ("trace", (known.sample.inputs,), options)))
+    return answers
 
 
 def together(nodes: Sequence[Node[Op]], batch: int) -> Iterator[list[Node[Op]]]:

@@ -60,6 +60,10 @@ def _compare(checker: Checker, known: modes.Known, nodes: list[Node[Op]]) -> Non
     others = {node.weights_id for node in known.nodes if node.params} - {
         node.weights_id for node in nodes
     }
+    answers = Answers(checker, "float64", "probe")
+    names = [n for n in checker.names("float64") if n not in checker.options.sources]
+    options = {"feed": probes, "cotangents": cotangents, **common}
+    answers.ask(dict.fromkeys(names, ("trace", (inputs,), options)))
     answer = checker.reference.trace(inputs, feed=feed, cotangents=every, skip=others, **common)
     answer.gradients = dict(every)
     answer.values = {id: value for id, value in answer.values.items() if id in chosen}
@@ -75,14 +79,11 @@ def _compare(checker: Checker, known: modes.Known, nodes: list[Node[Op]]) -> Non
         at=At(),
         seed=checker.seed,
         replicates=alone,
+        skip=others,
         **common,
     )
-    answers = Answers(checker, "float64", "probe")
     if checker.reference_stands_in:
         answers.add(REFERENCE, dict(parts(answer)))
-    names = [n for n in checker.names("float64") if n not in checker.options.sources]
-    options = {"feed": probes, "cotangents": cotangents, **common}
-    answers.ask(dict.fromkeys(names, ("trace", (inputs,), options)))
     found = modes.Known(known.training, known.nodes, known.sample, answer, own)
     modes.compare_all(
         checker,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnspec import memory
-from cnnspec.backends import At, Backend, Emitted, Style, get
+from cnnspec.backends import At, Backend, Emitted, Style, Trace, get
 from cnnspec.backends.runtimes import runnable
 from cnnspec.check import (
     bounds,
@@ -27,13 +27,14 @@ from cnnspec.check import (
     stepping,
     verdict,
 )
-from cnnspec.check.bounds import UNIT
+from cnnspec.check.bounds import UNIT, Bounds
 from cnnspec.check.compare import compare
 from cnnspec.check.engines import Engine, EngineFailed, Remote
 from cnnspec.check.evidence import Evidence
 from cnnspec.check.options import Options, SpecReport
 from cnnspec.check.quiet import quiet, silence
 from cnnspec.check.store import Store
+from cnnspec.check.worker import HUGE
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph, Node
 from cnnspec.heap import give_back
@@ -145,7 +146,8 @@ class Checker:
         sample, known = self._compare_modes()
         first_update.compare(self, known)
         self.sample = sample
-        self._close_single()
+        if not self.options.sources:
+            known.answer = Trace()  # gradients of all weights, among others
         if self.one_by_one:
             give_back()
         if "float64" in self.options.dtypes:
@@ -191,8 +193,12 @@ class Checker:
         from cnnspec.backends.numpy.session import NumpySession
 
         style = Style(random="counter")
+        drawn = None
+        if self.options.initializers and {"float64", "float32"} & {*self.options.dtypes}:
+            drawn = initial.options(self.graph, self.seed)
+        own = drawn is not None and drawn["count"] == 1  # a second model takes its time
         self.weights = self._store.keep(self._start())
-        self._open_reference(style)
+        self._open_reference(style, drawn if own and self.reference_stands_in else None)
         if not self.trains:
             self._choose_rate(style)
         emitted: dict[str, Emitted] = {REFERENCE: self.reference.emitted}
@@ -201,10 +207,6 @@ class Checker:
             if each.backend.name not in emitted:
                 chosen = dataclasses.replace(style, layers=self.options.layers)
                 emitted[each.backend.name] = self._emit(each.backend, chosen)
-        drawn = None
-        if self.options.initializers and {"float64", "float32"} & {*self.options.dtypes}:
-            drawn = initial.options(self.graph, self.seed)
-        own = drawn is not None and drawn["count"] == 1  # a second model takes its time
         opening: dict[str, Future[Any]] = {}
         for name in needs_process(self.options):
             source = self.options.sources.get(name)
@@ -239,7 +241,7 @@ class Checker:
                 if dtype in by_dtype:
                     assigning[f"{name} {dtype}"] = by_dtype[dtype].call("assign", weights)
         self._opening = [opening, drawing, assigning]
-        if drawn is not None and self.reference_stands_in:
+        if drawn is not None and self.reference_stands_in and not own:
             self._own_draws = {REFERENCE: initial.moments(self.reference, **drawn)}
 
     def _start(self) -> Mapping[str, Array]:
@@ -254,11 +256,14 @@ class Checker:
         planted = self.options.planted.get(backend.name)
         return emitted if planted is None else planted(emitted)
 
-    def _open_reference(self, style: Style) -> None:
+    def _open_reference(self, style: Style, drawn: Mapping[str, Any] | None = None) -> None:
+        """Open it; with `drawn`, look at what its own model has drawn before that is assigned."""
         from cnnspec.backends.numpy.session import NumpySession
 
         emitted = self._emit(get(REFERENCE), style)
-        self.reference = NumpySession(emitted, dtype="float64", drawn=False)
+        self.reference = NumpySession(emitted, dtype="float64", drawn=drawn is not None)
+        if drawn is not None:
+            self._own_draws = {REFERENCE: initial.moments(self.reference, **drawn, own=True)}
         self.reference.assign(self.weights)
 
     def _choose_rate(self, style: Style) -> None:
@@ -294,7 +299,7 @@ class Checker:
             silence(self)
 
     def _close_single(self) -> None:
-        """Float32 has been compared, and its memory is needed."""
+        """Layers on their own have been compared in float32, and its memory is needed."""
         if self.plain is not None:
             self.plain.close()
             self.plain = None
@@ -345,16 +350,21 @@ class Checker:
         calls: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]],
         dtype: str = "float64",
     ) -> dict[str, Any]:
-        """Call a method of several engines' sessions, at once if memory lets them."""
-        found: dict[str, Any] = {}
-        heavy = self.one_by_one and any(method in HEAVY for method, _, _ in calls.values())
-        for names in ([name] for name in calls) if heavy else (list(calls),):
-            futures = {}
-            for name in names:
-                method, args, kwargs = calls[name]
-                futures[name] = self.sessions[name][dtype].call(method, *args, **kwargs)
-            found |= self._ask(futures)
-        return {name: value for name, value in found.items() if name not in self.failed}
+        """Call a method of several engines' sessions, and wait for what they answer."""
+        return self.collect(self.start(calls, dtype))
+
+    def start(
+        self,
+        calls: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]],
+        dtype: str = "float64",
+    ) -> dict[str, Future[Any]]:
+        """Call a method of several engines' sessions, at once if memory lets them, to `collect`."""
+        futures: dict[str, Future[Any]] = {}
+        for name, (method, args, kwargs) in calls.items():
+            futures[name] = self.sessions[name][dtype].call(method, *args, **kwargs)
+            if self.one_by_one and method in HEAVY:
+                wait([futures[name]])
+        return futures
 
     # --- both modes ----------------------------------------------------------------------------
 
@@ -379,6 +389,8 @@ class Checker:
                 known = None  # its memory is needed for the next one
                 known = self._reference(sample, training)
                 self._compare_alone(known)
+                if training:
+                    self._close_single()
                 if "float64" in self.options.dtypes:
                     self._bound(known)
                     if 0 < sum(known.unsafe.values()) < HOPELESS and draw < draws - 1:
@@ -409,7 +421,7 @@ class Checker:
         return sample, known
 
     def _reference(self, sample: samples.Sample, training: bool) -> modes.Known:
-        """The reference's answers and their bounds."""
+        """The reference's answers, without their bounds."""
         outputs = {output.name for output in modes.outputs_of(self.graph, training)}
         present = {n: value for n, value in sample.cotangents.items() if n in outputs}
         sample = samples.Sample(sample.inputs, present)
@@ -419,18 +431,22 @@ class Checker:
             if not np.all(np.isfinite(value)):
                 raise DataError(Diagnostic("not-finite", f"the reference's `{name}` is not finite"))
         nodes = modes.nodes_of(self.graph, training)
+        return modes.Known(training, nodes, sample, answer, Bounds())
+
+    def _own(self, known: modes.Known) -> Bounds:
+        """Bounds of each node on its own."""
         alone, _ = effort.replicates(self.graph)
-        own = bounds.isolated(
-            nodes,
+        return bounds.isolated(
+            known.nodes,
             self.reference,
             self.weights,
-            sample.inputs,
-            answer,
+            known.sample.inputs,
+            known.answer,
+            training=known.training,
+            at=At(),
             replicates=alone,
             seed=self.seed,
-            **common,
         )
-        return modes.Known(training, nodes, sample, answer, own)
 
     def _compare_alone(self, known: modes.Known) -> None:
         """Each layer on its own; what is only needed for that, gigabytes, is forgotten.
@@ -438,11 +454,14 @@ class Checker:
         Once is enough, as all decide on equal bits, whatever these are; and a layer that does the
         same in both modes is judged in one of them.
         """
-        self._join()
         known.alone = self._unjudged(known)
         self._judged |= {(node.id, known.training) for node in known.alone}
-        if "float64" in self.options.dtypes:
-            modes.isolated(self, known)
+        wide = "float64" in self.options.dtypes
+        asked = modes.ask(self, known) if wide else None  # engines are at work, and this process
+        known.own = self._own(known)
+        self._join()
+        if wide:
+            modes.isolated(self, known, asked)
             known.answer.own = {}
             if self.options.probe:
                 probe.probe(self, known)
@@ -467,7 +486,9 @@ class Checker:
     def reference_of(self, training: bool) -> modes.Known:
         """The reference's answers and their bounds once more, to find where a fault begins."""
         assert self.sample is not None
-        return self._reference(self.sample, training)
+        known = self._reference(self.sample, training)
+        known.own = self._own(known)
+        return known
 
     def _compare_rest(self) -> None:
         """Where a fault shows in the whole only: layers that were spared in training mode."""
@@ -521,12 +542,14 @@ def needed_bytes(graph: Graph, batch: int, options: Options) -> int:
     """About what a check holds at its peak, all processes together.
 
     Of weights the reference's, two gradients and two bounds of them; an engine has its own, in
-    both precisions, their gradients, an optimizer's buffer, and an answer. Of all activations the
-    reference has values, gradients, bounds, and those of a pass that is under way.
+    both precisions, their gradients, an optimizer's buffer, and an answer. What they have freed
+    stays with them, but for weights of `HUGE` size. Of all activations the reference has values,
+    gradients, bounds, and those of a pass that is under way.
     """
     engines = len(needs_process(options))
     weights, activations = memory.weights_bytes(graph), memory.activation_bytes(graph, batch)
-    return (5 + 5 * engines) * weights + 8 * activations
+    kept = 0 if weights >= 8 * HUGE else (3 + engines) * weights
+    return (5 + 5 * engines) * weights + kept + 6 * activations
 
 
 __all__ = ["Checker", "needed_bytes", "needs_process", "run"]

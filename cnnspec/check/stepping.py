@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -66,6 +66,9 @@ def steps(checker: Checker, known: modes.Known) -> None:
             "from there on steps are not compared"
         )
     _, replicates = effort.replicates(checker.graph)
+    coming = None  # the first update, while this process perturbs its own
+    if trajectory.losses and not checker.one_by_one:
+        coming = checker.start(dict.fromkeys(names, _update(drawn, 0)))
     trajectory.perturb(checker.graph, known.own, checker.seed, replicates)
     known.own = Bounds()  # gigabytes, and no longer needed
     if checker.one_by_one:
@@ -78,8 +81,10 @@ def steps(checker: Checker, known: modes.Known) -> None:
     sizes: dict[Part, int] = {n: 8 * param.size for n, param in checker.graph.params().items()}
     skipped, owners = noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
-        options = {"at": At(update), "updates_per_epoch": UPDATES_PER_EPOCH}
-        losses = checker.tell(dict.fromkeys(names, ("step", drawn[update], options)))
+        losses = checker.collect(
+            coming or checker.start(dict.fromkeys(names, _update(drawn, update)))
+        )
+        coming = None
         names = [name for name in names if name in losses]
         answers = Answers(checker, "float64", "weights")
         if checker.reference_stands_in:
@@ -105,10 +110,17 @@ def steps(checker: Checker, known: modes.Known) -> None:
                     reason=skipped.get(name, ""),
                     **STEP,
                 )
+    if coming:  # perturbed runs part at once
+        checker.collect(coming)
     if trajectory.outputs:
         _after_training(checker, names, inputs, trajectory, skipped)
     trajectory.close()
     learning_rates(checker, names)
+
+
+def _update(batches: Sequence[Batch], update: int) -> tuple[str, Batch, dict[str, Any]]:
+    options = {"at": At(update), "updates_per_epoch": UPDATES_PER_EPOCH}
+    return "step", batches[update], options
 
 
 def _after_training(

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnspec.graph import Node
-from cnnspec.ops.base import Op
-from cnnspec.ops.norm import SampleNorm
+from cnnspec.ops.base import Op, Shape
+from cnnspec.ops.norm import BatchNorm, SampleNorm
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +39,12 @@ class Terms:
 
 
 def terms(
-    node: Node[Op], given: Sequence[Array], cotangent: Array, weights: Mapping[str, Array]
+    node: Node[Op],
+    given: Sequence[Array],
+    cotangent: Array,
+    weights: Mapping[str, Array],
+    *,
+    training: bool,
 ) -> Terms:
     """What may cancel inside a layer whose bound is by perturbation.
 
@@ -48,28 +53,42 @@ def terms(
         given: its inputs.
         cotangent: of its value.
         weights: of the network, by canonical name.
+        training: the mode.
     """
-    x = given[0]
-    if isinstance(node.op, SampleNorm):
-        return _norm(node.op, x, cotangent, weights.get(f"{node.weights_id}.weight"))
+    x, op = given[0], node.op
+    if isinstance(op, SampleNorm):
+        view, axes = op.common(x.shape[1:])
+        weight = weights.get(f"{node.weights_id}.weight")
+        return _norm(x, cotangent, view, axes, op.eps, weight, op.owned(x.shape[1:]))
+    if isinstance(op, BatchNorm) and training:
+        view, axes = op.common(x.shape[1:])
+        weight = weights.get(f"{node.weights_id}.weight")
+        return _norm(x, cotangent, view, axes, op.eps, weight, (0,))
     return Terms(
-        value=np.abs(x) if node.op.cancels else 0.0,
+        value=np.abs(x) if op.cancels else 0.0,
         own=np.abs(cotangent) if x.shape == cotangent.shape else 0.0,
         weight=0.0,
     )
 
 
-def _norm(op: SampleNorm, x: Array, cotangent: Array, weight: Array | None) -> Terms:
+def _norm(
+    x: Array,
+    cotangent: Array,
+    view: Shape,
+    axes: tuple[int, ...],
+    eps: float,
+    weight: Array | None,
+    owned: tuple[int, ...],
+) -> Terms:
+    """Of a mean and a variance along axes of (batch, *view), with a weight of some axes."""
     shape = x.shape[1:]
-    view, over = op.sets(shape)
-    axes, owned = tuple(axis + 1 for axis in over), op.owned(shape)
     factor: Array = np.ones(())
     if weight is not None:
         factor = np.abs(weight).reshape([n if i in owned else 1 for i, n in enumerate(shape)])
     sets = x.reshape(len(x), *view)
     largest = np.abs(cotangent * factor).reshape(sets.shape).max(axes, keepdims=True)
     mean = sets.mean(axes, keepdims=True)
-    inverse = 1 / np.sqrt(sets.var(axes, keepdims=True) + op.eps)
+    inverse = 1 / np.sqrt(sets.var(axes, keepdims=True) + eps)
     # Before the mean is taken away: the input and its mean, in standard deviations.
     raw = (np.abs(sets) + np.abs(mean)) * inverse
     deviation = np.abs(sets - mean) * inverse

@@ -495,7 +495,7 @@ class _Tapped:
         def skipping(x: Array, *more: Any) -> Pair:
             if path in self.skip:
                 self.skipped = True
-                return x, lambda _: np.zeros_like(x)
+                return x, lambda _: np.broadcast_to(np.zeros((), x.dtype), x.shape)
             pair: Pair = forward(x, *more)
             return pair
 
