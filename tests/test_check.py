@@ -15,6 +15,7 @@ from cnnspec.build import build
 from cnnspec.check import SpecReport, check
 from cnnspec.check import engines as engines_module
 from cnnspec.check.command import command
+from cnnspec.check.compare import severity
 from cnnspec.check.engines import Child, EngineFailed
 from cnnspec.check.formats.document import to_json
 from cnnspec.check.report import largest_relative, to_text
@@ -671,3 +672,22 @@ outputs: {first: first, second: second}
 def test_what_random_networks_have_found(text: str) -> None:
     report = check(graph_of(text), backends=("numpy", "torch", "keras"), in_process=True)
     assert report, only(report).first_difference
+
+
+def test_a_batch_norm_of_two_values_has_room_for_what_cancels_in_it() -> None:
+    """It gives plus and minus one whatever they are, so that moving them shows next to nothing."""
+    text = """\
+cnnspec: 1
+name: pairs
+input: [2000, 1, 1]
+layers: [batch_norm: {eps: 0.001}]
+train: {loss: mean_squared_error, optimizer: {sgd: {lr: 1.0e-6}}}
+"""
+    rng = np.random.default_rng(0)
+    x = 5 * rng.normal(size=(1, 2000, 1, 1)) + rng.normal(size=(2, 2000, 1, 1))
+    options: dict[str, Any] = {"inputs": {"input": x}, "steps": 0, "dtype": "float32"}
+    found = only(check(graph_of(text), backends=("numpy", "torch"), in_process=True, **options))
+    assert found.agree
+    gradients = [c for c in found.comparisons if c.quantity == "parameter_gradient" and c.training]
+    assert gradients
+    assert max(severity(c) for c in gradients) < 0.1

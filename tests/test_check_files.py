@@ -234,7 +234,7 @@ def test_what_lacks_memory_beside_others_runs_again(
         def __init__(self, name: str, **options: Any) -> None:
             self.name = name
 
-        def submit(self, command: str, *, file: str, request: Any, size: int) -> Future[Any]:
+        def submit(self, command: str, *, file: str, request: Any) -> Future[Any]:
             future: Future[Any] = Future()
             lacks = asked.count(file) == 0 and file == files[1]
             asked.append(file)

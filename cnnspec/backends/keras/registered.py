@@ -13,6 +13,8 @@ def close(program: Program) -> None:
     for cls in [cls for cls in names if cls.__module__ == program.name]:
         registered = names.pop(cls)
         objects = object_registration.GLOBAL_CUSTOM_OBJECTS
-        if objects.get(registered) is cls:  # a second model has the same names for its own
+        if objects.get(registered) is cls:
             del objects[registered]
+            # Another file of the same network has the same names for its own, and is still open.
+            objects.update((name, other) for other, name in names.items() if name == registered)
     program.close()
