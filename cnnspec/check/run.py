@@ -270,10 +270,11 @@ class Checker:
         """A learning rate that the network stands."""
         inputs, targets = next(stepping.batches(self))
         options: dict[str, Any] = {"targets": targets, "training": TRAINING}
-        found = self.reference.gradients(inputs, **options).parameters
-        lr = rate.fitting(rate.furthest(found, self.weights))
+        far = rate.furthest(self.reference.gradients(inputs, **options).parameters, self.weights)
+        lr = rate.fitting(far)
         if lr != DEFAULT_RATE:
             self.reference.close()
+            self.reference = None  # the next one has room where this one was
             self.graph = _trained(self.graph, lr)
             self._open_reference(style)
         reason = ", at which the first update moves no parameter by more than a 256th"
