@@ -81,6 +81,8 @@ def steps(checker: Checker, known: modes.Known) -> None:
     sizes: dict[Part, int] = {n: 8 * param.size for n, param in checker.graph.params().items()}
     skipped, owners = noise_driven(checker), checker.graph.owners()
     for update, loss in enumerate(trajectory.losses):
+        if checker.one_by_one:
+            give_back()  # of the weights that have been compared, for an engine's update
         losses = checker.collect(
             coming or checker.start(dict.fromkeys(names, _update(drawn, update)))
         )
