@@ -47,9 +47,8 @@ class Answers:
         }
         self._coming |= self._checker.start(kept, self._dtype)
 
-    @property
-    def names(self) -> list[str]:
-        """Whose answers there are, in the order of the report."""
+    def _names(self) -> list[str]:
+        """Wait for all; whose answers there are, in the order of the report."""
         self._asked += list(self._checker.collect(self._coming))
         self._coming = {}
         asked = [name for name in self._asked if name not in self._checker.failed]
@@ -63,7 +62,7 @@ class Answers:
             parts: in order, and the bytes of each.
         """
         portions = list(_portions(parts))
-        names = self.names
+        names = self._names()
         coming = self._take(portions[0]) if portions else {}
         for number, portion in enumerate(portions):
             taken = self._checker.collect(coming)
