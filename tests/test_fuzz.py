@@ -28,7 +28,7 @@ from cnnspec.fuzz import fuzz, known, page
 from cnnspec.fuzz.flatten import alone, flat
 from cnnspec.fuzz.generate import network
 from cnnspec.fuzz.judge import graph_of, judge
-from cnnspec.fuzz.options import Case, FuzzOptions, FuzzReport, Verdict, Way
+from cnnspec.fuzz.options import Case, FuzzOptions, FuzzReport, Verdict, Way, usual_dtypes
 from cnnspec.fuzz.report import summary, to_json, to_text
 from cnnspec.fuzz.shrink import shrink
 from cnnspec.graph import Node
@@ -246,6 +246,21 @@ def test_a_network_without_scopes_has_the_same_layers(index: int) -> None:
 
 
 # --- the command -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backends", "dtypes"),
+    [
+        ("numpy,torch,keras", ("float64",)),
+        ("numpy,keras:torch", ("float32",)),
+        ("numpy,torch,keras:jax", ("float64", "float32")),
+        ("numpy,keras:theano", ("float64",)),
+    ],
+)
+def test_engines_without_float64_are_judged_in_float32(
+    backends: str, dtypes: tuple[str, ...]
+) -> None:
+    assert usual_dtypes(backends.split(",")) == dtypes
 
 
 def test_a_run_agrees_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,9 +62,13 @@ def fuzz(
         str, typer.Option("--backends", metavar="NAMES", help="Separated by commas.")
     ] = "numpy,torch,keras",
     dtype: Annotated[
-        Literal["float64", "float32", "both"],
-        typer.Option("--dtype", help="Of the arithmetic."),
-    ] = "float64",
+        Literal["float64", "float32", "both"] | None,
+        typer.Option(
+            "--dtype",
+            help="Of the arithmetic.",
+            show_default="float64; float32 for engines that have no other",
+        ),
+    ] = None,
     steps: Annotated[
         int, typer.Option("--steps", min=0, max=1000, metavar="K", help="Training steps.")
     ] = 2,
@@ -114,25 +118,27 @@ def fuzz(
       cnnspec fuzz
       cnnspec fuzz --seconds 600 --seed 1 -o found/
       cnnspec fuzz --backends numpy,torch --examples 5000 --ops conv_transpose,add
-      cnnspec fuzz --native --backends numpy,keras --dtype float32
+      cnnspec fuzz --native --backends numpy,keras:torch
     """
     from cnnspec import threads
 
     threads.single()  # before NumPy is imported
     from cnnspec.fuzz import FuzzOptions
     from cnnspec.fuzz.command import command as run
-    from cnnspec.fuzz.options import EXAMPLES
+    from cnnspec.fuzz.options import EXAMPLES, usual_dtypes
 
     if examples is None and seconds is None:
         examples = EXAMPLES
+    names = _names(backends, "--backends")
+    dtypes = ("float64", "float32") if dtype == "both" else (dtype,) if dtype else None
     options = FuzzOptions(
-        backends=_names(backends, "--backends"),
+        backends=names,
         examples=examples,
         seconds=seconds,
         most_nodes=most_nodes,
         seed=seed,
         ops=_names(ops, "--ops") if ops else (),
-        dtypes=("float64", "float32") if dtype == "both" else (dtype,),
+        dtypes=dtypes or usual_dtypes(names),
         steps=steps,
         layers="native" if native else "exact",
         jobs=jobs or len(os.sched_getaffinity(0)),

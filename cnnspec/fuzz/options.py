@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cnnspec.backends.runtimes import runnable
 from cnnspec.check.options import Options
-from cnnspec.diagnostics import Diagnostic
-from cnnspec.quantities import DEFAULT_BACKENDS
+from cnnspec.diagnostics import Diagnostic, SetupError
+from cnnspec.quantities import DEFAULT_BACKENDS, REFERENCE
 
 Outcome = Literal["agree", "disagree", "engine_failed", "crash", "refused", "undecided", "setup"]
 
@@ -18,6 +19,17 @@ FOUND: frozenset[str] = frozenset({"disagree", "engine_failed", "crash", "refuse
 
 EXAMPLES = 100
 """Networks, where neither a number nor a time is given."""
+
+
+def usual_dtypes(backends: Sequence[str]) -> tuple[str, ...]:
+    """What is checked where nobody says: float64, and float32 of engines that have no float64."""
+    try:
+        single = [name for name in backends if runnable(name).single]
+    except SetupError:  # which the run itself reports
+        return ("float64",)
+    if not single:
+        return ("float64",)
+    return ("float32",) if {*backends} <= {REFERENCE, *single} else ("float64", "float32")
 
 
 @dataclass(frozen=True, slots=True)
