@@ -436,6 +436,23 @@ def test_native_keras_shows_known_faults_only() -> None:
     assert len(report.known) > 3
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("dtype", "ids"),
+    [
+        ("float32", {"keras-torch-average-pool-same", "keras-maximum-ties"}),
+        ("float64", {"keras-torch-float64", "keras-torch-layer-norm-axis"}),
+    ],
+)
+def test_known_faults_of_keras_on_torch_are_found_again(dtype: str, ids: set[str]) -> None:
+    options = FuzzOptions(
+        backends=("numpy", "keras:torch"), examples=60, seed=3, dtypes=(dtype,), layers="native"
+    )
+    report = fuzz(options)
+    assert report, to_text(report)
+    assert ids <= set(report.known)
+
+
 def test_an_interrupted_report_says_so() -> None:
     report = FuzzReport(PAIR, interrupted=True, seconds=2.0)
     report.counts["agree"] = 1

@@ -176,7 +176,9 @@ def _unsuited(options: Options) -> list[Diagnostic]:
         )
     for name in dict.fromkeys(options.backends):
         found = runnable(name)
-        if found.single and "float32" not in options.dtypes and "float64" in options.dtypes:
+        judged = options.layers == "native"  # that it has no float64 is what there is to see
+        lacking = "float64" in options.dtypes and "float32" not in options.dtypes
+        if found.single and lacking and not judged:
             faults.append(
                 Diagnostic(
                     "single-engine",

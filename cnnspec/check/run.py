@@ -219,7 +219,8 @@ class Checker:
                 extra["device"] = self.options.device
             text = emitted[found[name].backend.name]
             for dtype in self.options.dtypes:
-                if dtype == "float64" and found[name].single:
+                judged = self.options.layers == "native" and "float32" not in self.options.dtypes
+                if dtype == "float64" and found[name].single and not judged:
                     continue
                 first = name not in self.sessions
                 extra["drawn"] = source is not None or (own and first)

@@ -25,7 +25,8 @@ def elementwise(node: Node[Op], style: Style) -> Spelling:
 @COLUMN(Maximum)
 def maximum(node: Node[Maximum], style: Style) -> Spelling:
     """JAX and PyTorch share the gradient of Keras' own among equal values."""
-    return Spelling(call("Maximum", name=node.id), listed)
+    name = "layers.Maximum" if style.layers == "native" else "Maximum"
+    return Spelling(call(name, name=node.id), listed)
 
 
 @COLUMN(Concat)

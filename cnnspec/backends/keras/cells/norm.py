@@ -78,6 +78,8 @@ def batch_norm(node: Node[BatchNorm], style: Style) -> Spelling:
         chosen |= {"center": False, "scale": False}
     chosen |= options(node, "gamma_initializer", "beta_initializer")
     name = "BiasedBatchNorm" if op.running_var == "biased" else "BatchNorm"
+    if style.layers == "native" and op.running_var == "biased":
+        name = "layers.BatchNormalization"
     return Spelling(call(name, **chosen, name=node.id))
 
 

@@ -69,6 +69,7 @@ def avg_pool(node: Node[AvgPool], style: Style) -> Spelling:
             pad = call(f"layers.ZeroPadding{rank}D", compact_pads(counted), name=f"{node.id}.pad")
             return Spelling(native("Average", node), lambda layer, x: apply(layer, apply(pad, x)))
         alike = all(before == after for before, after in window.pads)
+        alike = alike or style.layers == "native"
         if alike and not padded(counted) and is_same(window, shape):
             return Spelling(native("Average", node, padding="same"))
     return helper("AvgPool", node, **({"counted": counted} if padded(counted) else {}))
