@@ -674,6 +674,22 @@ def test_what_random_networks_have_found(text: str) -> None:
     assert report, only(report).first_difference
 
 
+@pytest.mark.parametrize("lr", [1e-3, 1e60, 1e75])
+def test_inference_that_overflows_after_training_is_not_compared(lr: float) -> None:
+    text = f"""\
+cnnspec: 1
+name: deep
+input: [3]
+layers: [{", ".join(["dense: {units: 3}"] * 6)}]
+train: {{loss: mean_squared_error, optimizer: {{sgd: {{lr: {lr}}}}}}}
+"""
+    options: dict[str, Any] = {"in_process": True, "dtype": "float64", "steps": 1}
+    found = only(check(graph_of(text), backends=("numpy", "torch"), **options))
+    assert found.agree
+    after = [c for c in found.comparisons if c.mode == "after_training"]
+    assert bool(after) == (lr < 1)
+
+
 def test_a_batch_norm_of_two_values_has_room_for_what_cancels_in_it() -> None:
     """It gives plus and minus one whatever they are, so that moving them shows next to nothing."""
     text = """\

@@ -25,9 +25,17 @@ Array = npt.NDArray[Any]
 Batch = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 UPDATE_ROUNDING = 4.0
+LIMIT = float(np.finfo(np.float64).max) ** 0.25
+"""Larger numbers are those of a training run that diverges: deviations of them, in units of a step,
+have no squares."""
 MOST_GROWTH = 2.0**-10
 """Of the weights themselves, that perturbed runs may be apart: beyond, decisions flip in numbers
 and deviations stop growing in proportion, so that nothing follows for smaller ones."""
+
+
+def _meaningful(values: Mapping[str, Array]) -> bool:
+    """Whether numbers are finite, and small enough for what is made of them."""
+    return all(magnitude(value) < LIMIT for value in values.values())
 
 
 class Trajectory:
@@ -61,21 +69,21 @@ class Trajectory:
         self.weights: list[Kept] = []
         self.diverged: int | None = None
         self.chaotic: int | None = None
-        limit = math.sqrt(np.finfo(np.float64).max)
         reference.reset()
         for update, (inputs, targets) in enumerate(batches):
             loss = reference.step(
                 inputs, targets, at=At(update), updates_per_epoch=updates_per_epoch
             )
             trained = reference.weights(copy=False)
-            if not (abs(loss) < limit and all(magnitude(v) < limit for v in trained.values())):
+            if not (abs(loss) < LIMIT and all(magnitude(v) < LIMIT for v in trained.values())):
                 self.diverged = update
                 break
             self.losses.append(loss)
             self.weights.append(self._store.keep(trained))
         if after is not None and self.weights and self.diverged is None:
-            found = reference.forward(after)
-            if all(np.all(np.isfinite(value)) for value in found.values()):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                found = reference.forward(after)
+            if _meaningful(found):
                 self.outputs = found
         reference.reset()
         reference.assign(weights)
@@ -127,7 +135,11 @@ class Trajectory:
                     self.outputs = {}
                     break
                 if self.outputs and update == len(self._batches) - 1:
-                    self._last.add(self._inference(found, noise))
+                    moved = self._inference(found, noise)
+                    if _meaningful(moved):
+                        self._last.add(moved)
+                    else:
+                        self.outputs = {}
             runs.close()
             self._reference.assign(self._start)
         terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
@@ -143,7 +155,8 @@ class Trajectory:
         """What a perturbed run ends in, perturbed once more on the way."""
         assert self._after is not None
         self._reference.assign(weights)
-        trace = self._reference.trace(self._after, noise=noise, observe=lambda *_: None)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            trace = self._reference.trace(self._after, noise=noise, observe=lambda *_: None)
         outputs: Mapping[str, Array] = trace.outputs
         return outputs
 
