@@ -106,10 +106,10 @@ def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]
     for split in (data.train, data.test):
         target = split.targets[output.name]
         whole = bool(np.issubdtype(target.dtype, np.integer))
-        if whole != (loss.targets == "labels"):
+        if whole != (loss.expects == "labels"):
             yield Diagnostic(
                 "target-kind",
-                f"the loss `{loss.key}` of `{output.name}` needs {loss.targets}, and the targets "
+                f"the loss `{loss.key}` of `{output.name}` needs {loss.expects}, and the targets "
                 f"of the data `{data.name}` are {'labels' if whole else 'values'}",
                 _label(output.value),
                 help="`cross_entropy` is the loss for labels" if whole else "",

@@ -72,7 +72,7 @@ def evaluate(session: Session, split: Split, training: Training, *, batch: int) 
     """
     sums = dict.fromkeys(training.losses, 0.0)
     weights = dict.fromkeys(training.losses, 0.0)
-    graded = next((n for n, loss in training.losses.items() if loss.targets == "labels"), None)
+    graded = next((n for n, loss in training.losses.items() if loss.expects == "labels"), None)
     right = positions = 0
     for start in range(0, len(split), batch):
         inputs, targets = split.take(slice(start, start + batch))

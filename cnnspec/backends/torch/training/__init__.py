@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from cnnspec.backends import training as common
+from cnnspec.backends.torch.training import losses, optimizers, updates
+from cnnspec.backends.training import options, rate
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
-from cnnspec.training import CrossEntropy, Loss, Optimizer, Sgd
 
 NAMES = (
     "LOSS_WEIGHTS",
+    "MAX_NORM",
+    "PENALTY",
     "SEED",
+    "after_update",
     "clip",
+    "decay_weights",
     "learning_rate",
     "loss_sum",
     "make_optimizer",
+    "parameter_options",
+    "penalty",
     "train_step",
 )
 
@@ -25,24 +32,22 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     common.write_loss_weights(writer, training)
     _loss_sum(graph, writer)
     writer.blank(2)
-    with writer.indented("def make_optimizer(model):"):
-        writer.line('"""The optimizer; `train_step` sets its learning rate before each update."""')
-        writer.line(f"return {optimizer(training.optimizer)}")
+    if common.penalties(graph):
+        updates.write_penalty(graph, writer)
+        writer.blank(2)
+    if options.has(graph):
+        options.write(graph, writer)
+        writer.blank(2)
+    _make_optimizer(graph, writer)
     writer.blank(2)
-    common.write_learning_rate(writer, training)
+    rate.write(writer, training)
     writer.blank(2)
-    common.write_clip(writer)
+    updates.write_clip(writer, training.clip)
     writer.blank(2)
+    if updates.follows(graph):
+        updates.write_after_update(graph, writer)
+        writer.blank(2)
     _train_step(graph, writer, random=random)
-
-
-def loss_expression(loss: Loss, output: str, target: str) -> tuple[Code, Code]:
-    """The sum of a loss over a batch, and its weight."""
-    if isinstance(loss, CrossEntropy):
-        total = call("F.cross_entropy", Code(output), Code(target), reduction="sum")
-    else:
-        total = call("F.mse_loss", Code(output), Code(target), reduction="sum")
-    return total, Code(f"{target}.numel()")
 
 
 def _loss_sum(graph: Graph, writer: Writer) -> None:
@@ -51,13 +56,13 @@ def _loss_sum(graph: Graph, writer: Writer) -> None:
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
         if len(training.losses) == 1:
             ((name, loss),) = training.losses.items()
-            total, weight = loss_expression(loss, "outputs", "targets")
+            total, weight = losses.spelled(loss, "outputs", "targets")
             writer.line(f"return {{{literal(name)}: ({total}, {weight})}}")
             return
         entries = {}
         for name, loss in training.losses.items():
             key = literal(name)
-            total, weight = loss_expression(loss, f"outputs[{key}]", f"targets[{key}]")
+            total, weight = losses.spelled(loss, f"outputs[{key}]", f"targets[{key}]")
             entries[name] = Code(f"({total}, {weight})")
         if common.by_mode(graph):
             common.write_by_mode(graph, writer, entries)
@@ -66,11 +71,35 @@ def _loss_sum(graph: Graph, writer: Writer) -> None:
         writer.line(f"return {{{listed},}}")
 
 
-def optimizer(made: Optimizer) -> Code:
-    """The constructor of torch's own optimizer, whose formulas are the spec's."""
-    name = "torch.optim.SGD" if isinstance(made, Sgd) else "torch.optim.Adam"
-    options = common.optimizer_options(made)
-    return call(name, Code("model.parameters()"), lr=made.lr, **options)
+def _make_optimizer(graph: Graph, writer: Writer) -> None:
+    made = common.section(graph).optimizer
+    name, arguments = optimizers.spelled(made)
+    own = not made.decoupled or isinstance(made, optimizers.DECOUPLED)
+    if made.weight_decay and own:
+        arguments["weight_decay"] = made.weight_decay
+    hooked = common.decays(graph) and not own
+    if hooked:
+        updates.write_decay(writer, made.weight_decay)
+        writer.blank(2)
+    with writer.indented("def make_optimizer(model):"):
+        writer.line('"""The optimizer; `train_step` sets its learning rate before each update."""')
+        parameters = Code("model.parameters()")
+        if options.has(graph):
+            updates.write_groups(graph, writer, decay="decay" if hooked else "weight_decay")
+            parameters = Code("groups")
+        constructor = call(name, parameters, lr=made.lr, **arguments)
+        average = common.section(graph).average
+        if not hooked and average is None:
+            writer.line(f"return {constructor}")
+            return
+        writer.line(f"optimizer = {constructor}")
+        if hooked:
+            writer.line("optimizer.register_step_pre_hook(decay_weights)")
+        if average is not None:
+            writer.line(
+                "model.averages = {n: p.detach().clone() for n, p in model.named_parameters()}"
+            )
+        writer.line("return optimizer")
 
 
 def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
@@ -81,12 +110,15 @@ def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
         if random:
             writer.line("set_position(model, update)")
         with writer.indented("for group in optimizer.param_groups:"):
-            writer.line('group["lr"] = learning_rate(update, updates_per_epoch)')
+            scale = ' * group["scale"]' if common.scales(graph) else ""
+            writer.line(f'group["lr"] = learning_rate(update, updates_per_epoch){scale}')
         writer.line("optimizer.zero_grad()")
         method = "model.logits" if common.has_logits(graph) else "model"
         writer.line(f"losses = loss_sum({method}({common.given_inputs(graph)}), targets)")
-        writer.line(f"loss = {common.total_loss(common.section(graph))}")
+        writer.line(f"loss = {common.total_loss(graph)}")
         writer.line("loss.backward()")
         writer.line("clip([p.grad for p in model.parameters() if p.grad is not None])")
         writer.line("optimizer.step()")
+        if updates.follows(graph):
+            writer.line("after_update(model)")
         writer.line("return loss.item()")
