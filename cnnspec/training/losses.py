@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -34,6 +35,10 @@ class Loss(Vocabulary):
     """A loss of one output; `weight` scales it where there are several."""
 
     folds: ClassVar[tuple[str, ...]] = ()
+    """The activations that the loss has inside: it reads what goes into them."""
+
+    least_channels: ClassVar[int] = 1
+    """How many channels an output needs, so that there is something to learn."""
 
     weight: Positive = 1.0
 
@@ -42,6 +47,11 @@ class Loss(Vocabulary):
         """What its targets are."""
         return "values"
 
+    @property
+    def by_channel(self) -> Mapping[str, int]:
+        """How many numbers each option has that has one for each channel."""
+        return {}
+
 
 class CrossEntropy(Loss):
     """-log softmax(z)[label], averaged over every label position; z are logits over channels.
@@ -49,11 +59,13 @@ class CrossEntropy(Loss):
     With `label_smoothing` e the target is (1 - e) one-hot + e/C. `class_weights` multiply each
     channel's term, and `weight_norm` says what the sum is divided by: the sum of the weights of
     the labels (`sum_w`, as in PyTorch), or the number of labels (`batch`, as in Keras). With
-    `targets: probabilities` the targets are (N, C, *space) and add up to 1 over the channels.
+    `targets: probabilities` the targets q are (N, C, *space) and add up to 1 over the channels;
+    `sum_w` is then the sum of q times the weights, over positions and channels.
     """
 
     key = "cross_entropy"
     folds = ("softmax", "log_softmax")
+    least_channels = 2
 
     label_smoothing: Fraction = 0.0
     class_weights: tuple[Positive, ...] | None = None
@@ -78,6 +90,11 @@ class CrossEntropy(Loss):
         """Labels, or a probability for each channel."""
         return self.targets
 
+    @property
+    def by_channel(self) -> Mapping[str, int]:
+        """The weights of the classes."""
+        return {} if self.class_weights is None else {"class_weights": len(self.class_weights)}
+
 
 class BinaryCrossEntropy(Loss):
     """softplus(z) - t z, averaged over every element; z are logits, t from 0 to 1.
@@ -96,6 +113,12 @@ class BinaryCrossEntropy(Loss):
     def expects(self) -> Targets:
         """Fractions of yes."""
         return "fractions"
+
+    @property
+    def by_channel(self) -> Mapping[str, int]:
+        """The weights of yes, unless there is but one."""
+        weights = self.pos_weight
+        return {"pos_weight": len(weights)} if isinstance(weights, tuple) else {}
 
 
 class MeanSquaredError(Loss):
@@ -139,6 +162,7 @@ class MultiMargin(Loss):
     """max(0, 1 - y[label] + y[c]) over the other channels c, divided by C, averaged over labels."""
 
     key = "multi_margin"
+    least_channels = 2
 
     @property
     def expects(self) -> Targets:
@@ -151,6 +175,7 @@ class KlDivergence(Loss):
 
     key = "kl_divergence"
     folds = ("softmax", "log_softmax")
+    least_channels = 2
 
     @property
     def expects(self) -> Targets:
