@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnnspec.training.vocabulary import Fraction, Positive, Vocabulary
@@ -29,6 +30,28 @@ Targets = Literal["labels", "values", "probabilities", "fractions", "signs"]
 """What a loss compares an output with: `labels` are whole numbers of channels, (N, *space);
 everything else has the output's own shape: any `values`, `probabilities` that add up to 1 over
 the channels, `fractions` from 0 to 1, and `signs`, -1 or 1."""
+
+
+def _by_channel(value: object) -> float | tuple[float, ...]:
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise PydanticCustomError(
+                "by_channel_type", "expected a number, or a list with one for each channel"
+            )
+        if not 0 < number <= sys.float_info.max:
+            raise PydanticCustomError("range", "has to be above 0, and finite")
+    found = tuple(float(number) for number in numbers)
+    return found if isinstance(value, (tuple, list)) else found[0]
+
+
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+ByChannel = Annotated[
+    float | tuple[float, ...],
+    PlainValidator(_by_channel),
+    WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE}]}),
+]
+"""One number above 0, or one for each channel."""
 
 
 class Loss(Vocabulary):
@@ -107,7 +130,7 @@ class BinaryCrossEntropy(Loss):
     folds = ("sigmoid",)
 
     label_smoothing: Fraction = 0.0
-    pos_weight: Positive | tuple[Positive, ...] | None = None
+    pos_weight: ByChannel | None = None
 
     @property
     def expects(self) -> Targets:
