@@ -17,6 +17,9 @@ from scipy import special
 from cnnspec.backends import get
 from cnnspec.backends.base import At, Evaluation, Gradients, Session
 from cnnspec.check import samples
+from cnnspec.check.api import check_graph
+from cnnspec.check.engines import engines
+from cnnspec.check.options import Options
 from cnnspec.graph import Graph
 from cnnspec.training import LOSSES
 from tests.networks import BACKENDS, data, distance, graph
@@ -435,3 +438,31 @@ def test_keras_trains_on_every_loss(eager: bool) -> None:
     session.close()
     for name, gradient in before.gradients.parameters.items():
         np.testing.assert_allclose(after[name], 1 - gradient, rtol=1e-14)
+
+
+# --- check -------------------------------------------------------------------------------------
+
+
+def test_check_agrees_on_all_losses() -> None:
+    agreed(network((2,)))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("last", ["", "softmax", "sigmoid", "tanh"])
+@each_case
+def test_check_agrees_on_a_network_with_a_loss(name: str, last: str) -> None:
+    ending = f"\n- {last}" if last else ""
+    agreed(
+        graph(
+            "cnnspec: 1\nname: net\ninput: [2, 6, 5]\nlayers:\n- conv: {filters: 3, kernel: 3}\n"
+            f"- relu\n- conv: {{filters: {CHANNELS}, kernel: 1}}{ending}\n"
+            f"train: {{loss: {CASES[name].written}, optimizer: {{sgd: {{lr: 0.1}}}}}}\n"
+        )
+    )
+
+
+def agreed(net: Graph) -> None:
+    with engines(["torch", "keras"], in_process=True) as made:
+        report = check_graph(net, "net.yaml", Options(backends=BACKENDS), made)
+    assert report.status == "agree", [d.message for d in report.diagnostics]
+    assert {c.quantity for c in report.comparisons} >= {"step"}
