@@ -147,7 +147,7 @@ def _losses(network: Network, answer: Mapping[str, Array], limits: Mapping[str, 
     assert network.loss is not None
     labels = network.loss.labels[:, None]
     chosen = [np.take_along_axis(v["y0"], labels, 1)[:, 0] for v in (answer, limits)]
-    found: Array = np.abs(np.stack(chosen))
+    found: Array = np.abs(np.stack(chosen)) * network.loss.weights
     return found
 
 
@@ -158,4 +158,4 @@ def _summed(network: Network, limits: Bounds) -> Any:
     if network.loss.reduction == "none":
         return bound
     total = bound.sum() + 2 * size.size * size.sum()
-    return total / size.size if network.loss.reduction == "mean" else total
+    return total / network.loss.weights.sum() if network.loss.reduction == "mean" else total

@@ -14,8 +14,6 @@ def cross_entropy(case: Case) -> Network:
     What is trained is a scale of 1 in front: a network without weights has nothing to train.
     """
     x, labels = case.inputs[0], case.inputs[1]
-    if case.given(2) is not None:
-        raise Unsupported("weights of classes: `cross_entropy` has none")
     ignored = case.attributes.get("ignore_index")
     if ignored is not None and bool((labels == ignored).any()):
         raise Unsupported("labels that are ignored: `cross_entropy` has no such option")
@@ -27,7 +25,9 @@ def cross_entropy(case: Case) -> Network:
     elif x.ndim > MOST_AXES + 1:  # a sum over space does not ask how many axes that has
         x, *others = (value.reshape(*x.shape[:2], -1) for value in (x, *others))
         labels = labels.reshape(len(labels), -1)
-    network = Network(loss=Loss(labels, reduction, expected))
+    given = case.given(2)
+    weights = None if given is None else tuple(float(weight) for weight in np.asarray(given))
+    network = Network(loss=Loss(labels, reduction, expected, weights))
     layer = network.layer("layer_scale", network.batch(x))
     network.weights[f"{layer}.weight"] = np.ones(x.shape[1])
     layer = network.layer("log_softmax", layer)

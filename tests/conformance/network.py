@@ -31,11 +31,27 @@ class Loss:
         labels: of each sample and position, (N, *space).
         reduction: `mean` or `sum` over all of them, or `none`.
         expected: a number, or one for each label.
+        class_weights: for each channel; a mean is divided by those of the labels.
     """
 
     labels: Array
     reduction: str
     expected: Array
+    class_weights: tuple[float, ...] | None = None
+
+    @property
+    def weights(self) -> Array:
+        """Of each label."""
+        weights = self.class_weights
+        return np.ones(self.labels.shape) if weights is None else np.array(weights)[self.labels]
+
+    @property
+    def spec(self) -> Any:
+        """As a spec has it."""
+        if self.class_weights is None:
+            return "cross_entropy"
+        weights = list(self.class_weights)
+        return {"cross_entropy": {"class_weights": weights, "weight_norm": "sum_w"}}
 
 
 @dataclass(slots=True)
@@ -128,7 +144,7 @@ class Network:
             "outputs": self.outputs,
         }
         if self.loss is not None:
-            found["train"] = {"loss": "cross_entropy", "optimizer": {"sgd": {"lr": 1.0}}}
+            found["train"] = {"loss": self.loss.spec, "optimizer": {"sgd": {"lr": 1.0}}}
         return found
 
 
