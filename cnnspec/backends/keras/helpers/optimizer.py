@@ -35,7 +35,9 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decay, then take the change from the variable."""
-        own = self.options.get(variable.path, {})
+        # Engines may pass their own variables here, which have no path.
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        own = self.options.get(path, {})
         rate = ops.cast(learning_rate, variable.dtype) * own.get("lr_scale", 1.0)
         decay = own.get("weight_decay", self.decay)
         gradient = ops.cast(gradient, variable.dtype)
@@ -89,41 +91,3 @@ class SGD(Optimizer):
             "dampening": self.dampening,
             "nesterov": self.nesterov,
         }
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Adam(Optimizer):
-    """Adam with epsilon beside the corrected root."""
-
-    def __init__(
-        self,
-        learning_rate: float,
-        betas: Any = (0.9, 0.999),
-        epsilon: float = 1e-8,
-        **kwargs: Any,
-    ):
-        super().__init__(learning_rate, **kwargs)
-        self.betas, self.epsilon = betas, epsilon
-
-    def build(self, variables: Any) -> None:
-        """Two moments for each variable."""
-        if not self.built:
-            super().build(variables)
-            self.first = self.add_optimizer_variables(variables, "first")
-            self.second = self.add_optimizer_variables(variables, "second")
-
-    def change(self, gradient: Any, variable: Any, rate: Any) -> Any:
-        """Rate / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
-        index = self._get_variable_index(variable)
-        first, second = self.first[index], self.second[index]
-        b1, b2 = self.betas
-        t = ops.cast(self.iterations + 1, variable.dtype)
-        self.assign_add(first, (1 - b1) * (gradient - first))
-        self.assign_add(second, (1 - b2) * (ops.square(gradient) - second))
-        # The correction of the root goes to rate and epsilon, which are scalars.
-        root = ops.sqrt(1 - b2**t)
-        return rate * root / (1 - b1**t) * first / (ops.sqrt(second) + self.epsilon * root)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "betas": self.betas, "epsilon": self.epsilon}
