@@ -48,9 +48,24 @@ def read_train(faults: Faults, value: object) -> TrainSection | None:
         )
     batch = read_whole(faults, value.get("batch", 32), (*path, "batch"), 1, MOST_SIZE)
     epochs = read_whole(faults, value.get("epochs", 1), (*path, "epochs"), 1, MOST_SIZE)
+    if schedule is not None:
+        _require_reached(faults, schedule, epochs)
     if loss is None or optimizer is None or schedule is None:
         return None
     return TrainSection(loss, optimizer, schedule, batch, epochs)
+
+
+def _require_reached(faults: Faults, schedule: Schedule, epochs: int) -> None:
+    """Refuse what a schedule by epochs has beyond the last; of updates the data know the number."""
+    if schedule.every == "update" or schedule.longest <= epochs:
+        return
+    given = [f for f in ("length", "milestones", "warmup") if f in schedule.model_fields_set]
+    faults.add(
+        "schedule-too-long",
+        ("train", "schedule", schedule.key, given[0]),
+        f"`{schedule.key}` needs {schedule.longest} epochs, and a run has {epochs}",
+        help=f"`epochs: {schedule.longest}` or more, or a shorter schedule",
+    )
 
 
 def _losses(faults: Faults, value: object) -> Loss | Mapping[str, Loss] | None:

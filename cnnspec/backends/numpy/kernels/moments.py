@@ -74,8 +74,9 @@ class NAdam(Optimizer):
         """Along gradient and mean, over the root of the mean square."""
         beta1, beta2 = self.betas
         t = self.steps[name] = self.steps.get(name, 0) + 1
-        mu = beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
-        following = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * self.momentum_decay))
+        mu, following = (
+            beta1 * (1 - 0.5 * math.pow(0.96, s * self.momentum_decay)) for s in (t, t + 1)
+        )
         product = self.products[name] = self.products.get(name, 1.0) * mu
         m = self.means.setdefault(name, np.zeros_like(gradient))
         v = self.squares.setdefault(name, np.zeros_like(gradient))
