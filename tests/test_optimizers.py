@@ -64,8 +64,8 @@ RATES: dict[str, dict[str, Any]] = {
 CLIPS = {"no clip": None, "value": Clip(value=0.02), "norm": Clip(norm=0.3)}
 DECAYS = ("no decay", "coupled", "decoupled", "groups", "decoupled groups")
 GROUPS = (
-    Group(match=("*.bias",), weight_decay=0.0),
     Group(match=("conv2",), trainable=False),
+    Group(match=("*.bias",), weight_decay=0.0),
     Group(match=("fc",), lr_scale=0.5),
 )
 
