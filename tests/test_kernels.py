@@ -23,8 +23,9 @@ from cnnspec.backends.numpy.kernels.dense import Dense
 from cnnspec.backends.numpy.kernels.dropout import CounterDropout, CounterModel, Dropout, philox
 from cnnspec.backends.numpy.kernels.loss import cross_entropy, squared_error
 from cnnspec.backends.numpy.kernels.merge import add, concat
+from cnnspec.backends.numpy.kernels.moments import Adam
 from cnnspec.backends.numpy.kernels.norm import BatchNorm, rescale
-from cnnspec.backends.numpy.kernels.optimizer import SGD, Adam
+from cnnspec.backends.numpy.kernels.optimizer import SGD
 from cnnspec.backends.numpy.kernels.pool import max_pool
 from cnnspec.backends.numpy.kernels.rbf import Rbf
 from cnnspec.backends.numpy.kernels.reshape import flatten

@@ -21,7 +21,7 @@ from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.reshape import Flatten
 from cnnspec.testing import choices as st
-from cnnspec.testing.strategies import OPS, Draw, Fields, spelled, word
+from cnnspec.testing.strategies import OPS, Draw, Fields, epochs_of, spelled, word
 from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES, CrossEntropy
 
 if TYPE_CHECKING:
@@ -397,11 +397,14 @@ class _Network:
             losses[name] = word(draw, LOSSES, without=without)
         found: Spec = {"loss": losses if len(losses) > 1 else next(iter(losses.values()))}
         found["optimizer"] = word(draw, OPTIMIZERS)
+        least = 1
         if draw(st.booleans()):
             found["schedule"] = word(draw, SCHEDULES)
+            least = epochs_of(found["schedule"])
         if draw(st.booleans()):
             found["batch"] = draw(st.integers(1, 64))
-            found["epochs"] = draw(st.integers(1, 5))
+        if least > 1 or draw(st.booleans()):
+            found["epochs"] = draw(st.integers(least, least + 4))
         return found
 
 

@@ -20,7 +20,7 @@ from cnnspec.diagnostics import DataError, Diagnostic
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
 from cnnspec.train.metrics import Epoch, evaluate
-from cnnspec.train.preflight import require_batches, require_training
+from cnnspec.train.preflight import require_batches, require_schedule, require_training
 from cnnspec.train.progress import Progress
 from cnnspec.train.rundir import RunDirectory
 
@@ -87,8 +87,12 @@ def train(
     run = None if rundir is None else RunDirectory(rundir, force=force)
     data = sources.fit(sources.load(data) if isinstance(data, str) else data, graph)
     require_batches(graph, section.batch, len(data.train))
-    # The masks' seed is a constant in the emitted text.
-    graph = dataclasses.replace(graph, seed=seed)
+    # A shorter run than the spec's may leave its schedule before the end.
+    longest = dataclasses.replace(section, epochs=max(section.epochs, epochs))
+    require_schedule(longest, math.ceil(len(data.train) / section.batch))
+    # The masks' seed is a constant in the emitted text, and so are the epochs of a schedule.
+    section = dataclasses.replace(section, epochs=max(epochs, 1))
+    graph = dataclasses.replace(graph, seed=seed, training=section)
     chosen = backends.get(backend) if isinstance(backend, str) else backend
     emitted = chosen.emit(graph, Style(random="counter"))
     size = 8 if dtype == "float64" else 4

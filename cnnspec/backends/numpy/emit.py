@@ -47,6 +47,8 @@ KERNELS = (
     "initializer",
     "loss",
     "optimizer",
+    "adaptive",
+    "moments",
 )
 
 IMPORTS = {

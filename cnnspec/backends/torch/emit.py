@@ -37,6 +37,7 @@ HELPERS = (
     "resize",
     "reshape",
     "activation",
+    "optimizer",
 )
 
 IMPORTS = {

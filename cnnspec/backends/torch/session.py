@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -76,14 +76,8 @@ class TorchSession:
         self._tapped: _Tapped | None = None
 
     def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
-        previous = torch.get_default_dtype()
-        try:
-            # NAdam and its like keep state in the default dtype; the model is made in it as well.
-            torch.set_default_dtype(self.dtype)
-            with nullcontext() if drawn else _Undrawn():
-                model = self._entry(module)()
-        finally:
-            torch.set_default_dtype(previous)
+        with _default(self.dtype), nullcontext() if drawn else _Undrawn():
+            model = self._entry(module)()
         made: torch.nn.Module = model.to(self.device, self.dtype)
         if self.source is not None:
             self._require_names(made)
@@ -268,8 +262,8 @@ class TorchSession:
         given: Any = {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
         if len(given) == 1:
             given = next(iter(given.values()))
-        return float(
-            self.module.train_step(
+        with _default(self.dtype):  # NAdam makes its state in it, with the first update
+            loss = self.module.train_step(
                 self.model,
                 self._optimizer,
                 given,
@@ -277,7 +271,7 @@ class TorchSession:
                 at.update,
                 updates_per_epoch,
             )
-        )
+        return float(loss)
 
     def evaluate(
         self,
@@ -415,6 +409,17 @@ class TorchSession:
         self.program.close()
         if self._tapped is not None:
             self._tapped.program.close()
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    """With this dtype as torch's default."""
+    previous = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        yield
+    finally:
+        torch.set_default_dtype(previous)
 
 
 class _Undrawn(TorchFunctionMode):
