@@ -10,7 +10,7 @@ from cnnspec.faults import Faults, quoted
 from cnnspec.graph import Graph, Input, Node, Output, Value
 from cnnspec.ops.base import Op
 from cnnspec.spec import Layer, Spec
-from cnnspec.training import CrossEntropy, Loss, Training
+from cnnspec.training import Loss, Training
 from cnnspec.training.groups import matches
 from cnnspec.wires import Known, Names, Unknown, look_up
 
@@ -136,16 +136,28 @@ def _losses(
 
 
 def _fits(loss: Loss, output: Output, spec: Spec, faults: Faults) -> None:
-    """Report a loss that can teach the output nothing."""
-    if isinstance(loss, CrossEntropy) and output.value.shape[0] < 2:
-        assert spec.train is not None
-        by_output: Path = (output.name,) if isinstance(spec.train.loss, Mapping) else ()
+    """Report a loss that can teach the output nothing, or has options for other channels."""
+    assert spec.train is not None
+    path: Path = ("train", "loss")
+    if isinstance(spec.train.loss, Mapping):
+        path = (*path, output.name)
+    channels = output.value.shape[0]
+    if channels < loss.least_channels:
         faults.add(
             "loss-does-not-fit",
-            ("train", "loss", *by_output),
-            f"`cross_entropy` chooses among classes, and output `{output.name}` has 1 channel",
-            help="give the last layer one unit for each class, or use `mean_squared_error`",
+            path,
+            f"`{loss.key}` is over the channels, and output `{output.name}` has {channels} channel",
+            help="give the last layer one unit for each class, or use `binary_cross_entropy`",
         )
+        return
+    for option, count in loss.by_channel.items():
+        if count != channels:
+            faults.add(
+                "loss-does-not-fit",
+                (*path, loss.key, option),
+                f"`{option}` has {count} numbers, and output `{output.name}` has {channels} "
+                "channels",
+            )
 
 
 def report_unused(

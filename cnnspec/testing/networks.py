@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cnnspec.ops import merge, pool, slicing
-from cnnspec.ops.activation import Softmax, Tanh
+from cnnspec.ops.activation import Sigmoid, Softmax, Tanh
 from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.reshape import Flatten
 from cnnspec.testing import choices as st
-from cnnspec.testing.strategies import OPS, Draw, Fields, epochs_of, spelled, word
-from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES, CrossEntropy
+from cnnspec.testing.strategies import OPS, Draw, Fields, epochs_of, loss, spelled, word
+from cnnspec.training import OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -384,17 +384,15 @@ class _Network:
         if inferred is not None:
             self._add(Dense.key, {"units": units}, [value], inferred)
             value = self.values[-1]
-        if self.draw(st.booleans()):
-            self._layer(Softmax, [value])
+        last = self.draw(st.sampled_from((None, Softmax, Sigmoid)))
+        if last is not None:
+            self._layer(last, [value])
             value = self.values[-1]
         return value
 
     def _training(self, shapes: Mapping[str, Shape]) -> Spec:
         draw = self.draw
-        losses = {}
-        for name, shape in shapes.items():
-            without = CrossEntropy.key if shape[0] < 2 else ""
-            losses[name] = word(draw, LOSSES, without=without)
+        losses = {name: loss(draw, shape[0]) for name, shape in shapes.items()}
         found: Spec = {"loss": losses if len(losses) > 1 else next(iter(losses.values()))}
         found["optimizer"] = word(draw, OPTIMIZERS)
         least = 1

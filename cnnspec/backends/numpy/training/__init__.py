@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cnnspec.backends import training as common
-from cnnspec.backends.numpy.training import losses, optimizers, updates
-from cnnspec.backends.training import options, rate
+from cnnspec.backends.numpy.training import optimizers, updates
+from cnnspec.backends.training import losses, options, rate
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
 

@@ -56,14 +56,13 @@ def _loss_sum(graph: Graph, writer: Writer) -> None:
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
         if len(training.losses) == 1:
             ((name, loss),) = training.losses.items()
-            total, weight = losses.spelled(loss, "outputs", "targets")
-            writer.line(f"return {{{literal(name)}: ({total}, {weight})}}")
+            pair = losses.spelled(loss, "outputs", "targets")
+            writer.line(f"return {{{literal(name)}: {pair}}}")
             return
         entries = {}
         for name, loss in training.losses.items():
             key = literal(name)
-            total, weight = losses.spelled(loss, f"outputs[{key}]", f"targets[{key}]")
-            entries[name] = Code(f"({total}, {weight})")
+            entries[name] = losses.spelled(loss, f"outputs[{key}]", f"targets[{key}]")
         if common.by_mode(graph):
             common.write_by_mode(graph, writer, entries)
             return
