@@ -135,7 +135,6 @@ def test_defaults() -> None:
         (spec("relu: {repeat: @@true}"), "wrong-type"),
         (spec("relu: {repeat: @@-1}"), "out-of-range"),
         (spec("relu: {when: @@1}"), "wrong-type"),
-        (spec("relu: {@@trainable: false}"), "not-yet"),
         (spec("relu: {name: @@3}"), "wrong-type"),
         (spec("relu: {name: @@null}"), "wrong-type"),
         (spec("relu: {from: @@3}"), "wrong-type"),
