@@ -225,6 +225,20 @@ CHANNEL = ["flatten", "dense: {units: 1}"]
         (["relu"], "", "loss: {output: cross_entropy, @@out: cross_entropy}", "unknown-output"),
         (CHANNEL, "", "loss: @@cross_entropy", "loss-does-not-fit"),
         (CHANNEL, "", "loss: {output: @@cross_entropy}", "loss-does-not-fit"),
+        (CHANNEL, "", "loss: @@multi_margin", "loss-does-not-fit"),
+        (CHANNEL, "", "loss: {output: @@kl_divergence}", "loss-does-not-fit"),
+        (
+            ["relu"],
+            "",
+            "loss: {cross_entropy: {weight_norm: batch, class_weights: @@[1, 2]}}",
+            "loss-does-not-fit",
+        ),
+        (
+            ["relu"],
+            "",
+            "loss: {output: {binary_cross_entropy: {pos_weight: @@[1, 2, 3, 4]}}}",
+            "loss-does-not-fit",
+        ),
     ],
 )
 def test_faults_of_losses(layers: list[str], more: str, loss: str, code: str) -> None:

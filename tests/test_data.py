@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,6 +159,85 @@ def test_targets_of_another_shape() -> None:
     code, _, _, message, _ = fault_of(dataset, dense(3))
     assert code == "target-shape"
     assert "targets of one number a sample" in message
+
+
+def of_loss(loss: str, channels: int = 3) -> Graph:
+    return graph(
+        f"input: [4]\nlayers: [dense: {{units: {channels}}}]\n"
+        f"train: {{loss: {loss}, optimizer: {{sgd: {{lr: 1}}}}}}\n"
+    )
+
+
+def of_targets(*rows: Any, dtype: Any = float) -> Dataset:
+    return made({"input": np.zeros((len(rows), 4))}, {"output": np.array(rows, dtype)})
+
+
+SOFT = "{cross_entropy: {targets: probabilities}}"
+
+
+@pytest.mark.parametrize(
+    ("loss", "rows", "message"),
+    [
+        (
+            "binary_cross_entropy",
+            [(0, 1, 1.5)],
+            "needs fractions, and the data `made` has a value 1.5",
+        ),
+        ("binary_cross_entropy", [(0, -0.25, 1)], "has a value -0.25, outside of 0 to 1"),
+        ("binary_cross_entropy", [(0, np.nan, 1)], "has a value nan, outside of 0 to 1"),
+        ("hinge", [(-1, 1, 0)], "has a value 0, and signs are -1 or 1"),
+        ("squared_hinge", [(-1, 1, 0.5)], "has a value 0.5, and signs are -1 or 1"),
+        (SOFT, [(0.5, 0.5, 0), (0.5, 0.25, 0)], "add up to 0.75 over the channels, not to 1"),
+        (SOFT, [(0.5, 0.5, 2e-6)], "add up to 1.000002 over the channels, not to 1"),
+        ("kl_divergence", [(1.5, -0.5, 0)], "has a probability -0.5, below 0"),
+        ("kl_divergence", [(1, np.nan, 0)], "has a probability nan, below 0"),
+    ],
+)
+def test_values_that_a_loss_does_not_compare_with(loss: str, rows: Any, message: str) -> None:
+    code, line, column, found, help = fault_of(of_targets(*rows), of_loss(loss))
+    assert (code, line, column, help) == ("target-values", 4, 10, "")
+    assert message in found
+
+
+def test_signs_are_not_0_and_1() -> None:
+    code, _, _, _, help = fault_of(of_targets(0, 1, dtype=int), of_loss("hinge", 1))
+    assert (code, help) == ("target-values", "give the labels 0 and 1 as -1 and 1")
+
+
+@pytest.mark.parametrize(
+    ("loss", "channels", "rows", "wanted"),
+    [
+        ("binary_cross_entropy", 1, [0, 1, 1], [[0], [1], [1]]),
+        ("hinge", 1, [-1, 1], [[-1], [1]]),
+        ("binary_cross_entropy", 2, [(0, 1), (1, 1)], [(0, 1), (1, 1)]),
+        ("mean_absolute_error", 2, [(3, -4)], [(3, -4)]),
+        (SOFT, 3, [2, 0], [(0, 0, 1), (1, 0, 0)]),
+        ("kl_divergence", 2, [1], [(0, 1)]),
+    ],
+)
+def test_whole_numbers_become_values(loss: str, channels: int, rows: Any, wanted: Any) -> None:
+    fitted = data.fit(of_targets(*rows, dtype=np.int64), of_loss(loss, channels))
+    for split in (fitted.train, fitted.test):
+        assert split.targets["output"].dtype == np.float64
+        np.testing.assert_array_equal(split.targets["output"], wanted)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "multi_margin"])
+def test_labels_stay_labels(loss: str) -> None:
+    labels = of_targets(0, 2, 1, dtype=np.int64)
+    fitted = data.fit(labels, of_loss(loss))
+    assert fitted.train.targets["output"] is labels.train.targets["output"]
+    assert fault_of(of_targets(0.0, 1.0), of_loss(loss))[0] == "target-kind"
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge", "huber"])
+def test_labels_are_no_values_of_several_channels(loss: str) -> None:
+    code, _, _, _, help = fault_of(of_targets(0, 1, dtype=np.int64), of_loss(loss))
+    assert (code, help) == ("target-kind", "`cross_entropy` is the loss for labels")
+
+
+def test_labels_beyond_the_probabilities() -> None:
+    assert fault_of(of_targets(0, 3, dtype=np.int64), of_loss("kl_divergence"))[0] == "label-range"
 
 
 def test_several_inputs_go_by_name() -> None:

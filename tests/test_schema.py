@@ -11,6 +11,7 @@ from cnnspec.spec import Layer
 from cnnspec.training import Adam, Constant, CrossEntropy, Exponential, MeanSquaredError
 from tests.spec_errors import check_error, check_marked, errors, place, spec
 
+LOSS = spec("relu", more="train: {loss: %s, optimizer: {sgd: {lr: 0.1}}}\n")
 TRAIN = "train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.1}}%s}\n"
 
 
@@ -134,7 +135,6 @@ def test_defaults() -> None:
         (spec("relu: {repeat: @@true}"), "wrong-type"),
         (spec("relu: {repeat: @@-1}"), "out-of-range"),
         (spec("relu: {when: @@1}"), "wrong-type"),
-        (spec("relu: {@@trainable: false}"), "not-yet"),
         (spec("relu: {name: @@3}"), "wrong-type"),
         (spec("relu: {name: @@null}"), "wrong-type"),
         (spec("relu: {from: @@3}"), "wrong-type"),
@@ -225,6 +225,15 @@ def test_defaults() -> None:
             "unknown-loss",
         ),
         (spec("relu", more="train: {loss: @@{}, optimizer: {sgd: {lr: 1}}}\n"), "wrong-type"),
+        (LOSS % "{binary_cross_entropy: {pos_weight: @@x}}", "wrong-type"),
+        (LOSS % "{binary_cross_entropy: {pos_weight: @@[1, -1, 2]}}", "out-of-range"),
+        (LOSS % "{binary_cross_entropy: {label_smoothing: @@1}}", "out-of-range"),
+        (LOSS % "{cross_entropy: @@{class_weights: [1, 2, 3]}}", "bad-value"),
+        (LOSS % "{cross_entropy: @@{weight_norm: sum_w}}", "bad-value"),
+        (LOSS % "{cross_entropy: {targets: @@values}}", "bad-value"),
+        (LOSS % "{cross_entropy: {weight_norm: batch, class_weights: [1, @@0]}}", "out-of-range"),
+        (LOSS % "{huber: {delta: @@0}}", "out-of-range"),
+        (LOSS % "{hinge: {@@margin: 1}}", "unknown-field"),
         (
             spec("relu", more="train: {loss: cross_entropy, optimizer: {@@adamm: {lr: 1}}}\n"),
             "unknown-optimizer",

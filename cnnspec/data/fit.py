@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from cnnspec.data import kinds
 from cnnspec.data.dataset import Array, Dataset, Split
 from cnnspec.diagnostics import DataError, Diagnostic, Label
 from cnnspec.graph import Graph, Input, Output, Value
@@ -49,7 +51,9 @@ def fit(data: Dataset, graph: Graph) -> Dataset:
         faults += _target(fitted, graph, output)
     if faults:
         raise DataError(faults)
-    return fitted
+    return dataclasses.replace(
+        fitted, train=_converted(fitted.train, graph), test=_converted(fitted.test, graph)
+    )
 
 
 def _sources(
@@ -99,23 +103,37 @@ def _input(data: Dataset, entry: Input) -> Iterator[Diagnostic]:
             return
 
 
+def _converted(split: Split, graph: Graph) -> Split:
+    """The same with targets as the losses read them."""
+    assert graph.training is not None
+    losses = graph.training.losses
+    targets = {
+        output.name: kinds.converted(
+            losses[output.name].expects, split.targets[output.name], output.value.shape
+        )
+        for output in graph.outputs
+    }
+    return Split(split.inputs, targets)
+
+
 def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]:
     assert graph.training is not None
     loss = graph.training.losses[output.name]
-    shape = output.value.shape
+    kind, shape = loss.expects, output.value.shape
     for split in (data.train, data.test):
         target = split.targets[output.name]
-        whole = bool(np.issubdtype(target.dtype, np.integer))
-        if whole != (loss.expects == "labels"):
+        if not kinds.takes(kind, target, shape):
+            whole = kind != "labels"
             yield Diagnostic(
                 "target-kind",
-                f"the loss `{loss.key}` of `{output.name}` needs {loss.expects}, and the targets "
+                f"the loss `{loss.key}` of `{output.name}` needs {kind}, and the targets "
                 f"of the data `{data.name}` are {'labels' if whole else 'values'}",
                 _label(output.value),
                 help="`cross_entropy` is the loss for labels" if whole else "",
             )
             return
-        wanted = shape[1:] if whole else shape
+        as_labels = kind == "labels" or kinds.are_labels(target, shape)
+        wanted = shape[1:] if as_labels else shape
         if target.shape[1:] != wanted:
             yield Diagnostic(
                 "target-shape",
@@ -124,11 +142,23 @@ def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]
                 _label(output.value),
             )
             return
-        if whole:
-            found = list(_labels(data, output, target))
-            yield from found
-            if found:
-                return
+        of_channels = as_labels and kind in ("labels", "probabilities")
+        found = list(_labels(data, output, target)) if of_channels else []
+        if not found and (fault := kinds.fault(kind, kinds.converted(kind, target, shape))):
+            found = [
+                Diagnostic(
+                    "target-values",
+                    f"the loss `{loss.key}` of `{output.name}` needs {kind}, and the data "
+                    f"`{data.name}` has {fault}",
+                    _label(output.value),
+                    help="give the labels 0 and 1 as -1 and 1"
+                    if kind == "signs" and np.isin(target, (0, 1)).all()
+                    else "",
+                )
+            ]
+        yield from found
+        if found:
+            return
 
 
 def _labels(data: Dataset, output: Output, target: Array) -> Iterator[Diagnostic]:

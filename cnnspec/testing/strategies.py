@@ -366,8 +366,15 @@ def _bare(draw: Draw, *shapes: Shape) -> Fields:
 # --- the train section -------------------------------------------------------------------------
 
 
-@TRAINING(training.CrossEntropy, training.MeanSquaredError)
-def _loss(draw: Draw) -> Fields:
+@TRAINING(
+    training.MeanSquaredError,
+    training.MeanAbsoluteError,
+    training.Hinge,
+    training.SquaredHinge,
+    training.MultiMargin,
+    training.KlDivergence,
+)
+def _loss(draw: Draw, channels: int = 2) -> Fields:
     found: Fields = {}
     some(draw, found, weight=one_of(0.5, 2))
     return found
@@ -382,6 +389,41 @@ def _decoupled(draw: Draw, found: Fields) -> Fields:
     if "weight_decay" in found:
         some(draw, found, decoupled=st.just(True))
     return found
+
+
+@TRAINING(training.CrossEntropy)
+def _cross_entropy(draw: Draw, channels: int = 2) -> Fields:
+    found = _loss(draw)
+    some(
+        draw,
+        found,
+        label_smoothing=one_of(0.1, 0.7),
+        class_weights=_for_each(channels),
+        targets=literals(training.CrossEntropy, "targets"),
+    )
+    if "class_weights" in found:
+        found["weight_norm"] = draw(one_of("sum_w", "batch"))
+    return found
+
+
+@TRAINING(training.BinaryCrossEntropy)
+def _binary_cross_entropy(draw: Draw, channels: int = 2) -> Fields:
+    found = _loss(draw)
+    weights = one_of(3, 0.3) | _for_each(channels)
+    some(draw, found, label_smoothing=one_of(0.1, 0.7), pos_weight=weights)
+    return found
+
+
+@TRAINING(training.Huber)
+def _huber(draw: Draw, channels: int = 2) -> Fields:
+    found = _loss(draw)
+    some(draw, found, delta=one_of(0.3, 2))
+    return found
+
+
+def _for_each(channels: int) -> st.Choice[Any]:
+    """A weight for each channel."""
+    return st.lists(one_of(0.3, 1, 2.5), min_size=channels, max_size=channels)
 
 
 @TRAINING(training.Sgd)
@@ -519,9 +561,14 @@ def epochs_of(schedule: Any) -> int:
     return max(1, made.longest) if made.every == "epoch" else 1
 
 
-def word(
-    draw: Draw, vocabulary: Mapping[str, type[training.Vocabulary]], *, without: str = ""
-) -> Any:
+def word(draw: Draw, vocabulary: Mapping[str, type[training.Vocabulary]]) -> Any:
     """One of these training words over its fields."""
-    cls = draw(st.sampled_from([c for key, c in vocabulary.items() if key != without]))
+    cls = draw(st.sampled_from(list(vocabulary.values())))
     return spelled(cls.key, TRAINING.draw(draw, cls))
+
+
+def loss(draw: Draw, channels: int) -> Any:
+    """A loss of an output with so many channels, over its fields."""
+    fitting = [cls for cls in training.LOSSES.values() if cls.least_channels <= channels]
+    cls = draw(st.sampled_from(fitting))
+    return spelled(cls.key, TRAINING.draw(draw, cls, channels))

@@ -43,7 +43,7 @@ from cnnspec.training.schedules import (
 )
 from cnnspec.training.section import DEFAULT_RATE, Training, default_training
 from cnnspec.training.stopping import Average, EarlyStopping
-from cnnspec.training.vocabulary import Vocabulary
+from cnnspec.training.vocabulary import Fields, Vocabulary
 
 __all__ = [
     "DEFAULT_RATE",
@@ -64,6 +64,7 @@ __all__ = [
     "CrossEntropy",
     "EarlyStopping",
     "Exponential",
+    "Fields",
     "Group",
     "Hinge",
     "Huber",

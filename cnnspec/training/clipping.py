@@ -7,18 +7,16 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from cnnspec.training.vocabulary import Positive, Vocabulary
+from cnnspec.training.vocabulary import Fields, Positive
 
 __all__ = ["Clip"]
 
 
-class Clip(Vocabulary):
+class Clip(Fields):
     """By `value`, each element into [-value, value], or by the `norm` of all gradients together.
 
     The latter multiplies them all by min(1, norm / their root of summed squares).
     """
-
-    key = "clip"
 
     value: Positive | None = None
     norm: Positive | None = None

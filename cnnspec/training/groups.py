@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from cnnspec.training.vocabulary import NotNegative, Positive, Vocabulary
+from cnnspec.training.vocabulary import Fields, NotNegative, Positive
 
 __all__ = ["Group", "matches"]
 
@@ -20,14 +20,12 @@ def _listed(value: object) -> object:
 Pattern = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.*]+$")]
 
 
-class Group(Vocabulary):
+class Group(Fields):
     """Parameters whose names `match` one of some patterns; the first group that does counts.
 
     A pattern is a parameter's name, or that of a layer or block, which stands for everything in
     it; a `*` in it stands for any text, dots as well.
     """
-
-    key = "group"
 
     match: Annotated[
         tuple[Pattern, ...], BeforeValidator(_listed), Field(min_length=1, max_length=1000)

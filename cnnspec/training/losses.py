@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+import sys
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnnspec.training.vocabulary import Fraction, Positive, Vocabulary
@@ -30,10 +32,36 @@ everything else has the output's own shape: any `values`, `probabilities` that a
 the channels, `fractions` from 0 to 1, and `signs`, -1 or 1."""
 
 
+def _by_channel(value: object) -> float | tuple[float, ...]:
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise PydanticCustomError(
+                "by_channel_type", "expected a number, or a list with one for each channel"
+            )
+        if not 0 < number <= sys.float_info.max:
+            raise PydanticCustomError("range", "has to be above 0, and finite")
+    found = tuple(float(number) for number in numbers)
+    return found if isinstance(value, (tuple, list)) else found[0]
+
+
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+ByChannel = Annotated[
+    float | tuple[float, ...],
+    PlainValidator(_by_channel),
+    WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE}]}),
+]
+"""One number above 0, or one for each channel."""
+
+
 class Loss(Vocabulary):
     """A loss of one output; `weight` scales it where there are several."""
 
     folds: ClassVar[tuple[str, ...]] = ()
+    """The activations that the loss has inside: it reads what goes into them."""
+
+    least_channels: ClassVar[int] = 1
+    """How many channels an output needs, so that there is something to learn."""
 
     weight: Positive = 1.0
 
@@ -42,6 +70,11 @@ class Loss(Vocabulary):
         """What its targets are."""
         return "values"
 
+    @property
+    def by_channel(self) -> Mapping[str, int]:
+        """How many numbers each option has that has one for each channel."""
+        return {}
+
 
 class CrossEntropy(Loss):
     """-log softmax(z)[label], averaged over every label position; z are logits over channels.
@@ -49,11 +82,13 @@ class CrossEntropy(Loss):
     With `label_smoothing` e the target is (1 - e) one-hot + e/C. `class_weights` multiply each
     channel's term, and `weight_norm` says what the sum is divided by: the sum of the weights of
     the labels (`sum_w`, as in PyTorch), or the number of labels (`batch`, as in Keras). With
-    `targets: probabilities` the targets are (N, C, *space) and add up to 1 over the channels.
+    `targets: probabilities` the targets q are (N, C, *space) and add up to 1 over the channels;
+    `sum_w` is then the sum of q times the weights, over positions and channels.
     """
 
     key = "cross_entropy"
     folds = ("softmax", "log_softmax")
+    least_channels = 2
 
     label_smoothing: Fraction = 0.0
     class_weights: tuple[Positive, ...] | None = None
@@ -78,6 +113,11 @@ class CrossEntropy(Loss):
         """Labels, or a probability for each channel."""
         return self.targets
 
+    @property
+    def by_channel(self) -> Mapping[str, int]:
+        """The weights of the classes."""
+        return {} if self.class_weights is None else {"class_weights": len(self.class_weights)}
+
 
 class BinaryCrossEntropy(Loss):
     """softplus(z) - t z, averaged over every element; z are logits, t from 0 to 1.
@@ -90,12 +130,18 @@ class BinaryCrossEntropy(Loss):
     folds = ("sigmoid",)
 
     label_smoothing: Fraction = 0.0
-    pos_weight: Positive | tuple[Positive, ...] | None = None
+    pos_weight: ByChannel | None = None
 
     @property
     def expects(self) -> Targets:
         """Fractions of yes."""
         return "fractions"
+
+    @property
+    def by_channel(self) -> Mapping[str, int]:
+        """The weights of yes, unless there is but one."""
+        weights = self.pos_weight
+        return {"pos_weight": len(weights)} if isinstance(weights, tuple) else {}
 
 
 class MeanSquaredError(Loss):
@@ -139,6 +185,7 @@ class MultiMargin(Loss):
     """max(0, 1 - y[label] + y[c]) over the other channels c, divided by C, averaged over labels."""
 
     key = "multi_margin"
+    least_channels = 2
 
     @property
     def expects(self) -> Targets:
@@ -151,6 +198,7 @@ class KlDivergence(Loss):
 
     key = "kl_divergence"
     folds = ("softmax", "log_softmax")
+    least_channels = 2
 
     @property
     def expects(self) -> Targets:

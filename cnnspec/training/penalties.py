@@ -7,18 +7,16 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from cnnspec.training.vocabulary import NotNegative, Positive, Vocabulary
+from cnnspec.training.vocabulary import Fields, NotNegative, Positive
 
 __all__ = ["Constrain", "Regularize"]
 
 
-class Regularize(Vocabulary):
+class Regularize(Fields):
     """l1 |w| + l2 / 2 w^2, summed over the layer's weights, is added to the loss of an update.
 
     Weights are what is called `weight` or ends in it: kernels, but no biases.
     """
-
-    key = "regularize"
 
     l1: NotNegative = 0.0
     l2: NotNegative = 0.0
@@ -30,9 +28,7 @@ class Regularize(Vocabulary):
         return self
 
 
-class Constrain(Vocabulary):
+class Constrain(Fields):
     """After each update the weights of an output unit are scaled to a norm of at most this."""
-
-    key = "constrain"
 
     max_norm: Positive

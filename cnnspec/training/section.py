@@ -50,6 +50,24 @@ class Training:
         length = self.epochs if by_epoch else self.epochs * updates_per_epoch
         return self.schedule.rate(self.optimizer.lr, t, length)
 
+    def written(self) -> dict[str, object]:
+        """What the section says besides its losses, by the names of its fields."""
+        found: dict[str, object] = {
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "batch": self.batch,
+            "epochs": self.epochs,
+        }
+        if self.accumulate != 1:
+            found["accumulate"] = self.accumulate
+        rest = {
+            "clip": self.clip,
+            "groups": self.groups,
+            "average": self.average,
+            "early_stopping": self.stopping,
+        }
+        return {**found, **{name: value for name, value in rest.items() if value}}
+
     def group(self, name: str) -> Group | None:
         """The first group that a parameter belongs to."""
         return next((group for group in self.groups if group.matches(name)), None)

@@ -38,6 +38,7 @@ HELPERS = (
     "reshape",
     "activation",
     "optimizer",
+    "loss",
 )
 
 IMPORTS = {

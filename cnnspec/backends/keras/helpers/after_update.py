@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
-
-from cnnspec.backends.keras.helpers.package import PACKAGE
 
 
 class AfterUpdate:
@@ -20,27 +17,26 @@ class AfterUpdate:
         super().__init__(*args, **kwargs)
         self.limits, self.average = dict(limits or {}), average
 
-    def build(self, variables: Any) -> None:
+    def build(self: Any, variables: Any) -> None:
         """The averages start at the weights."""
         optimizer: Any = super()
-        if not optimizer.built:
+        if not self.built:
             optimizer.build(variables)
             self.averages = []
             if self.average is not None:
-                self.averages = self.add_optimizer_variables(variables, "average")  # type: ignore[attr-defined] # the same
+                self.averages = self.add_optimizer_variables(variables, "average")
                 for average, variable in zip(self.averages, variables, strict=True):
                     average.assign(variable)
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> None:
         """Update, constrain, average."""
         optimizer: Any = super()
         optimizer.apply(grads, trainable_variables)
-        variables: Any = self._trainable_variables  # type: ignore[attr-defined] # the same
-        for index, variable in enumerate(variables):
+        for index, variable in enumerate(self._trainable_variables):
             if variable.path in self.limits:
-                limit, axes = self.limits[variable.path]
+                largest, axes = self.limits[variable.path]
                 norm = ops.sqrt(ops.sum(ops.square(variable), tuple(axes), keepdims=True))
-                limit = ops.full_like(norm, limit)
+                limit = ops.full_like(norm, largest)
                 variable.assign(variable * (limit / ops.where(norm > limit, norm, limit)))
             if self.average is not None:
                 average = self.averages[index]
@@ -53,17 +49,6 @@ class AfterUpdate:
         return {**optimizer.get_config(), **own}
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class Penalty(keras.regularizers.Regularizer):
-    """l1 |w| + l2 / 2 w^2; Keras' own rounds its factors to float32."""
-
-    def __init__(self, l1: float = 0.0, l2: float = 0.0):
-        self.l1, self.l2 = l1, l2
-
-    def __call__(self, x: Any) -> Any:
-        """The sum over all weights."""
-        return self.l1 * ops.sum(ops.abs(x)) + self.l2 / 2 * ops.sum(ops.square(x))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"l1": self.l1, "l2": self.l2}
+def penalty(l1: float, l2: float) -> Any:
+    """A regularizer: l1 |w| + l2 / 2 w^2; Keras' own rounds its factors to float32."""
+    return lambda w: l1 * ops.sum(ops.abs(w)) + l2 / 2 * ops.sum(ops.square(w))

@@ -29,15 +29,18 @@ class Optimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate, **kwargs)
         self.decay, self.decoupled, self.options = decay, decoupled, dict(options or {})
 
+    def build(self, variables: Any) -> None:
+        """Options by the number of a variable: updates see none of its names."""
+        super().build(variables)
+        self.own = [self.options.get(variable.path, {}) for variable in variables]
+
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Clip, then update."""
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decay, then take the change from the variable."""
-        # Engines may pass their own variables here, which have no path.
-        path = self._trainable_variables[self._get_variable_index(variable)].path
-        own = self.options.get(path, {})
+        own = self.own[self._get_variable_index(variable)]
         rate = ops.cast(learning_rate, variable.dtype) * own.get("lr_scale", 1.0)
         decay = own.get("weight_decay", self.decay)
         gradient = ops.cast(gradient, variable.dtype)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cnnspec.backends import training as common
-from cnnspec.backends.keras.training import losses, optimizers, updates
+from cnnspec.backends.keras.training import optimizers, updates
 from cnnspec.backends.text import folded
-from cnnspec.backends.training import options, rate
+from cnnspec.backends.training import losses, options, rate
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
 

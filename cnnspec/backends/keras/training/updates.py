@@ -19,7 +19,7 @@ def _variables(graph: Graph) -> str:
 def write_penalty(graph: Graph, writer: Writer) -> None:
     """The statements that give variables what they cost."""
     with writer.indented(_variables(graph)), writer.indented("if name in PENALTY:"):
-        writer.line("variable.regularizer = Penalty(*PENALTY[name])")
+        writer.line("variable.regularizer = penalty(*PENALTY[name])")
 
 
 def write_options(graph: Graph, writer: Writer) -> None:

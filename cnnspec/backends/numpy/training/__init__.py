@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cnnspec.backends import training as common
-from cnnspec.backends.numpy.training import losses, optimizers, updates
-from cnnspec.backends.training import options, rate
+from cnnspec.backends.numpy.training import optimizers, updates
+from cnnspec.backends.training import losses, options, rate
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
 
@@ -89,7 +89,9 @@ def _make_optimizer(graph: Graph, writer: Writer) -> None:
     with writer.indented("def make_optimizer(model):"):
         writer.line('"""The optimizer; `train_step` gives it the learning rate."""')
         if common.section(graph).average is not None:
-            writer.line("model.averages = {n: p.copy() for n, p in model.parameters().items()}")
+            trained = " if parameter_options(n) is not None" if options.freezes(graph) else ""
+            copies = f"n: p.copy() for n, p in model.parameters().items(){trained}"
+            writer.line(f"model.averages = {{{copies}}}")
         writer.line(f"return {call(name, Code('model'), **arguments)}")
 
 

@@ -80,13 +80,13 @@ def write_after_update(graph: Graph, writer: Writer) -> None:
         common.write_limits(graph, writer)
     with writer.indented("def after_update(model):"):
         writer.line(common.after_update_docstring(graph))
+        writer.line("weights = model.parameters()")
         if limits:
-            writer.line("weights = model.parameters()")
             with writer.indented("for name, (limit, axes) in MAX_NORM.items():"):
                 writer.line("norm = np.sqrt(np.square(weights[name]).sum(axes, keepdims=True))")
                 writer.line("weights[name] *= limit / np.maximum(norm, limit)")
         if average is not None:
             decay = literal(average.decay)
-            with writer.indented("for name, parameter in model.parameters().items():"):
-                writer.line(f"model.averages[name] *= {decay}")
-                writer.line(f"model.averages[name] += (1 - {decay}) * parameter")
+            with writer.indented("for name, mean in model.averages.items():"):
+                writer.line(f"mean *= {decay}")
+                writer.line(f"mean += (1 - {decay}) * weights[name]")

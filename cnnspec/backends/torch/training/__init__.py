@@ -56,14 +56,13 @@ def _loss_sum(graph: Graph, writer: Writer) -> None:
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
         if len(training.losses) == 1:
             ((name, loss),) = training.losses.items()
-            total, weight = losses.spelled(loss, "outputs", "targets")
-            writer.line(f"return {{{literal(name)}: ({total}, {weight})}}")
+            pair = losses.spelled(loss, "outputs", "targets")
+            writer.line(f"return {{{literal(name)}: {pair}}}")
             return
         entries = {}
         for name, loss in training.losses.items():
             key = literal(name)
-            total, weight = losses.spelled(loss, f"outputs[{key}]", f"targets[{key}]")
-            entries[name] = Code(f"({total}, {weight})")
+            entries[name] = losses.spelled(loss, f"outputs[{key}]", f"targets[{key}]")
         if common.by_mode(graph):
             common.write_by_mode(graph, writer, entries)
             return
@@ -86,7 +85,7 @@ def _make_optimizer(graph: Graph, writer: Writer) -> None:
         parameters = Code("model.parameters()")
         if options.has(graph):
             updates.write_groups(graph, writer, decay="decay" if hooked else "weight_decay")
-            parameters = Code("groups")
+            parameters = Code("list(groups.values())")
         constructor = call(name, parameters, lr=made.lr, **arguments)
         average = common.section(graph).average
         if not hooked and average is None:
@@ -96,9 +95,9 @@ def _make_optimizer(graph: Graph, writer: Writer) -> None:
         if hooked:
             writer.line("optimizer.register_step_pre_hook(decay_weights)")
         if average is not None:
-            writer.line(
-                "model.averages = {n: p.detach().clone() for n, p in model.named_parameters()}"
-            )
+            trained = " if p.requires_grad" if options.freezes(graph) else ""
+            copies = f"n: p.detach().clone() for n, p in model.named_parameters(){trained}"
+            writer.line(f"model.averages = {{{copies}}}")
         writer.line("return optimizer")
 
 

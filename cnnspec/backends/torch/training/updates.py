@@ -26,20 +26,22 @@ def write_penalty(graph: Graph, writer: Writer) -> None:
 
 def write_groups(graph: Graph, writer: Writer, *, decay: str) -> None:
     """The statements that sort parameters by how they are trained, into `groups`."""
-    writer.line("groups = []")
+    writer.line("groups = {}")
     with writer.indented("for name, parameter in model.named_parameters():"):
         writer.line("options = parameter_options(name)")
         if options.freezes(graph):
             writer.line("parameter.requires_grad = options is not None")
             with writer.indented("if options is None:"):
                 writer.line("continue")
-        entries = ['"params": [parameter]']
+        entries = ['"params": []']
         if common.scales(graph):
             entries.append('"scale": options.get("lr_scale", 1.0)')
         if common.decays_differ(graph):
             usual = literal(common.section(graph).optimizer.weight_decay)
             entries.append(f'{literal(decay)}: options.get("weight_decay", {usual})')
-        writer.line(f"groups.append({{{', '.join(entries)}}})")
+        made = f"{{{', '.join(entries)}}}"
+        writer.line(f"group = groups.setdefault(str(options), {made})")
+        writer.line('group["params"].append(parameter)')
 
 
 def write_decay(writer: Writer, decay: float) -> None:
@@ -93,14 +95,12 @@ def write_after_update(graph: Graph, writer: Writer) -> None:
     writer.line("@torch.no_grad()")
     with writer.indented("def after_update(model):"):
         writer.line(common.after_update_docstring(graph))
+        writer.line("weights = dict(model.named_parameters())")
         if limits:
-            writer.line("weights = dict(model.named_parameters())")
             with writer.indented("for name, (limit, axes) in MAX_NORM.items():"):
                 writer.line("norm = weights[name].square().sum(axes, keepdim=True).sqrt()")
                 writer.line("weights[name].mul_(limit / norm.clamp(min=limit))")
         if average is not None:
-            with writer.indented("for name, parameter in model.named_parameters():"):
-                decay = literal(average.decay)
-                writer.line(
-                    f"model.averages[name].mul_({decay}).add_(parameter, alpha=1 - {decay})"
-                )
+            decay = literal(average.decay)
+            with writer.indented("for name, mean in model.averages.items():"):
+                writer.line(f"mean.mul_({decay}).add_(weights[name], alpha=1 - {decay})")
