@@ -51,8 +51,8 @@ KL = of_loss("kl_divergence")
 FAULTS = (
     Fault("betas rounded through float32", TORCH, NET, "betas=(0.9, 0.999)",
           "betas=(0.8999999761581421, 0.9990000128746033)", STEPS, train=ADAM),
-    Fault("betas rounded through float32", KERAS, NET, "betas=(0.9, 0.999), epsilon",
-          "betas=(0.8999999761581421, 0.9990000128746033), epsilon", STEPS, train=ADAM),
+    Fault("betas rounded through float32", KERAS, NET, "Adam(0.01, betas=(0.9, 0.999)",
+          "Adam(0.01, betas=(0.8999999761581421, 0.9990000128746033)", STEPS, train=ADAM),
     Fault("eps a tenth", TORCH, NET, "eps=1e-08", "eps=1e-09", STEPS, train=ADAM),
     Fault("eps not beside the corrected root", KERAS, NET, "self.epsilon * root", "self.epsilon",
           STEPS, train=ADAM),
