@@ -129,7 +129,7 @@ def test_occlusion_of_a_sum() -> None:
     x = np.arange(30.0).reshape(1, 1, 5, 6)
 
     def measure(inputs: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        return inputs["x"].sum(axis=(1, 2, 3))[:, None]
+        return np.asarray(inputs["x"].sum(axis=(1, 2, 3))[:, None])
 
     found = occlusion(measure, {"x": x}, 0, probability=False, patch=1, stride=1)  # type: ignore[arg-type] # a dict is a Mapping
     np.testing.assert_allclose(found.fall["x"], x[0, 0] - x.mean(), atol=1e-12)
