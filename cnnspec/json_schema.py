@@ -179,7 +179,9 @@ def _data() -> Schema:
     fields: Schema = {
         "source": {"$ref": "#/$defs/source"},
         "split": {**halves, "type": "object"},
-        "subset": {"anyOf": [_open({"type": "integer", "minimum": 1}), {**subset, "type": "object"}]},
+        "subset": {
+            "anyOf": [_open({"type": "integer", "minimum": 1}), {**subset, "type": "object"}]
+        },
         "classes": _open(
             {**classes, "description": "those that are kept, in the order of their new labels"}
         ),

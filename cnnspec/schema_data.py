@@ -1,4 +1,4 @@
-"""The `data:` section: a source out of its vocabulary, its halves, and the list of augmentations."""
+"""The `data:` section: a source out of its vocabulary, halves, and the list of augmentations."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ def _data(a: DataSection | None, b: DataSection | None) -> Iterator[Change]:
     ours, theirs = ({} if section is None else section.written() for section in (a, b))
     if not ours or not theirs:
         if ours or theirs:
-            yield Change("data", spelled(ours) if ours else None, spelled(theirs) if theirs else None)
+            yield Change("data", *(spelled(each) if each else None for each in (ours, theirs)))
         return
     for name in _keys(ours, theirs):
         yield from _setting(f"data.{name}", ours.get(name), theirs.get(name))
