@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnnspec.data.batches import Batch, batches
 from cnnspec.data.dataset import Dataset, Samples, Split, Statistics
 from cnnspec.data.fit import fit
-from cnnspec.data.opening import load, open, section_of
+from cnnspec.data.opening import given, load, open, section_of
 from cnnspec.data.order import order
 from cnnspec.data.workers import stop
 from cnnspec.data_section import SOURCES
@@ -19,6 +19,7 @@ __all__ = [
     "Statistics",
     "batches",
     "fit",
+    "given",
     "load",
     "open",
     "order",

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,7 @@ from cnnspec.diagnostics import DataError, Diagnostic, Label, SetupError, UserEr
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MOST_PIXELS", "SUFFIXES", "Decoder"]
+__all__ = ["MOST_PIXELS", "SUFFIXES", "Decoder", "pillow"]
 
 MOST_PIXELS = 2**26
 """67 million; a file of a few bytes may claim more, and would fill the memory."""
@@ -68,12 +69,12 @@ class Decoder:
         return self._opened(path, _size)
 
     def _opened(self, path: Path, use: Callable[[Image], T]) -> T:
-        pillow = _pillow()
+        library = pillow()
         data = File.read(path, self.label).data
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of large ones, which are counted below
-                with pillow.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+                with library.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
                     self._bounded(path, image)
                     return use(image)
         except UserError:
@@ -99,22 +100,20 @@ class Decoder:
         )
 
     def _pixels(self, image: Image) -> Array:
-        from PIL import Image as pillow
-        from PIL import ImageOps
-
+        library = pillow()
         image.load()
-        image = ImageOps.exif_transpose(image)
+        image = pillow("ImageOps").exif_transpose(image)
         if image.mode.startswith(("I", "F")):
             raise ValueError("its pixels have more than 8 bits")
         if image.has_transparency_data:
-            white = pillow.new("RGBA", image.size, "white")
-            image = pillow.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+            white = library.new("RGBA", image.size, "white")
+            image = library.alpha_composite(white, image.convert("RGBA")).convert("RGB")
         if image.mode not in ("L", "RGB", "1"):
             image = image.convert("RGB")
         image = image.convert("RGB" if self.channels == 3 else "L")
         if self.size is not None and (image.height, image.width) != self.size:
             height, width = self.size
-            image = image.resize((width, height), pillow.Resampling.BILINEAR)
+            image = image.resize((width, height), library.Resampling.BILINEAR)
         pixels = np.asarray(image, np.uint8)
         return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -124,19 +123,23 @@ def _size(image: Image) -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def _pillow() -> ModuleType:
+def pillow(module: str = "Image") -> ModuleType:
+    """A module of Pillow.
+
+    Raises:
+        SetupError: it cannot be imported.
+    """
     try:
-        from PIL import Image
+        return import_module(f"PIL.{module}")
     except ImportError as fault:
         raise SetupError(
             Diagnostic(
                 "extra-missing",
-                "images are read with Pillow, which cannot be imported",
+                "images are read and written with Pillow, which cannot be imported",
                 notes=(str(fault),),
                 help="pip install 'cnnspec[data]'",
             )
         ) from fault
-    return Image
 
 
 def _brief(fault: Exception) -> str:

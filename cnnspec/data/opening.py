@@ -19,8 +19,12 @@ from cnnspec.data.stored import Found, InMemory, Stored
 from cnnspec.data.suitable import require_suitable
 from cnnspec.data_section import SOURCES, DataSection, Source
 from cnnspec.diagnostics import DataError, Diagnostic, Label, SetupError, did_you_mean
+from cnnspec.graph import Graph
 
-__all__ = ["load", "open", "section_of"]
+__all__ = ["given", "load", "open", "section_of"]
+
+DEFAULT = "digits"
+"""What is trained on where nobody says anything."""
 
 LOADERS = {
     "digits": "cnnspec.data.digits:digits",
@@ -109,6 +113,32 @@ def open(
         found.skipped,
         found.notes,
     )
+
+
+def given(
+    data: Dataset | DataSection | str | None,
+    graph: Graph,
+    *,
+    seed: int | None = None,
+    statistics: Mapping[str, Statistics] | None = None,
+) -> Dataset:
+    """The data for a network: what is given, else those of its spec, else the digits.
+
+    Args:
+        data: data made by hand, a section, the name of a source, or None.
+        graph: whose spec's directory is where relative paths start.
+        seed: instead of the network's.
+        statistics: see `open`.
+
+    Raises:
+        UserError: see `open`.
+    """
+    if isinstance(data, Dataset):
+        return data
+    section = data or graph.data or DEFAULT
+    folder = os.path.dirname(graph.origin.span.source.name) if graph.origin is not None else ""
+    seed = graph.seed if seed is None else seed
+    return open(section, folder=folder or ".", seed=seed, statistics=statistics)
 
 
 def section_of(name: str) -> DataSection:
