@@ -80,7 +80,7 @@ class _Builder:
             )
             self.faults.raise_any()
         named = Origin(spec.document.span(("name",)))
-        graph = Graph(spec.name, inputs, outputs, root, training, spec.seed, named)
+        graph = Graph(spec.name, inputs, outputs, root, training, spec.seed, named, spec.data)
         self._warn_of_null_gradients(graph)
         graph.verify()
         return Built(graph, tuple(self.faults.sorted()))

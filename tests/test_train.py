@@ -431,8 +431,11 @@ def test_a_last_batch_of_one_matters_where_there_is_nothing_else_to_average(few:
     # Space counts: one sample of 8x8 has 64 values per channel.
     train(cnnspec.load(SMALL.replace("batch: 64", "batch: 149")), "torch", few, epochs=1)
     train(cnnspec.load(FLAT_NORM.replace("BATCH", "148")), "torch", few, epochs=1)
-    # A batch that is larger than the data is all of them.
-    train(cnnspec.load(FLAT_NORM.replace("BATCH", "151")), "torch", few, epochs=1)
+    with pytest.raises(DataError) as caught:
+        train(cnnspec.load(FLAT_NORM.replace("BATCH", "151")), "torch", few, epochs=1)
+    (fault,) = caught.value.diagnostics
+    assert fault.code == "batch-too-large"
+    assert fault.help == "`batch: 150` takes all of them at once"
 
 
 def test_a_spec_without_train() -> None:

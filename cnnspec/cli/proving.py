@@ -13,6 +13,7 @@ import typer
 
 from cnnspec.cli.app import (
     BackendOption,
+    DataOption,
     ForceOption,
     ParameterOption,
     SeedOption,
@@ -272,9 +273,7 @@ def train(
     spec: SpecArgument,
     *,
     backend: BackendOption,
-    data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="digits: real handwritten ones, 1x8x8.")
-    ] = "digits",
+    data: DataOption = None,
     directory: Annotated[
         str | None,
         typer.Option(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from cnnspec.data.dataset import Array, Dataset, Split
+from cnnspec.data.dataset import Array, Dataset, Samples
 from cnnspec.diagnostics import DataError, Diagnostic, Label
 from cnnspec.graph import Graph, Input, Output, Value
 from cnnspec.ops.base import show
 
 __all__ = ["fit"]
+
+SLACK = 1e-6
+"""By which the probabilities of a sample may miss 1, as they do in float32."""
 
 
 def fit(data: Dataset, graph: Graph) -> Dataset:
@@ -29,43 +33,43 @@ def fit(data: Dataset, graph: Graph) -> Dataset:
             spec that they contradict.
     """
     assert graph.training is not None
-    inputs = _sources([entry.name for entry in graph.inputs], data.train.inputs)
-    targets = _sources([output.name for output in graph.outputs], data.train.targets, spread=True)
+    inputs = _sources([entry.name for entry in graph.inputs], [*data.train.shapes])
+    known = [*data.train.targets]
+    targets = _sources([output.name for output in graph.outputs], known, spread=True)
     faults = [
-        *_unnamed(data, "input", inputs, data.train.inputs, list(graph.inputs)),
-        *_unnamed(data, "target", targets, data.train.targets, [o.value for o in graph.outputs]),
+        *_unnamed(data, "input", inputs, [*data.train.shapes], list(graph.inputs)),
+        *_unnamed(data, "target", targets, known, [o.value for o in graph.outputs]),
     ]
     if faults:
         raise DataError(faults)
-    fitted = Dataset(
-        data.name,
-        _renamed(data.train, inputs, targets),
-        _renamed(data.test, inputs, targets),
-        data.classes,
-    )
+    fitted = _renamed(data, inputs, targets, {})
     for entry in graph.inputs:
         faults += _input(fitted, entry)
     for output in graph.outputs:
         faults += _target(fitted, graph, output)
+    faults += _batch(data, graph)
     if faults:
         raise DataError(faults)
-    return fitted
+    encoded = {
+        output.name: output.value.shape[0]
+        for output in graph.outputs
+        if _expected(graph, output) == "probabilities" and _whole(fitted.train, output.name)
+    }
+    return _renamed(data, inputs, targets, encoded) if encoded else fitted
 
 
-def _sources(
-    names: list[str], arrays: Mapping[str, Array], *, spread: bool = False
-) -> dict[str, str]:
+def _sources(names: list[str], known: list[str], *, spread: bool = False) -> dict[str, str]:
     """For each name of the network the name in the data, as far as there is one."""
-    if len(arrays) == 1 and (spread or len(names) == 1):
-        return dict.fromkeys(names, next(iter(arrays)))
-    return {name: name for name in names if name in arrays}
+    if len(known) == 1 and (spread or len(names) == 1):
+        return dict.fromkeys(names, known[0])
+    return {name: name for name in names if name in known}
 
 
 def _unnamed(
     data: Dataset,
     kind: str,
     found: Mapping[str, str],
-    arrays: Mapping[str, Array],
+    known: list[str],
     values: list[Value],
 ) -> Iterator[Diagnostic]:
     if len(found) < len(values):
@@ -74,20 +78,59 @@ def _unnamed(
             f"the network has {len(values)} {'inputs' if kind == 'input' else 'outputs'}, and "
             f"the data `{data.name}` has no {kind} for each of them",
             _label(values[0]),
-            notes=(f"the data has {', '.join(f'`{name}`' for name in arrays)}",),
+            notes=(f"the data has {', '.join(f'`{name}`' for name in known)}",),
         )
 
 
-def _renamed(split: Split, inputs: Mapping[str, str], targets: Mapping[str, str]) -> Split:
-    return Split(
-        {name: split.inputs[source] for name, source in inputs.items()},
-        {name: split.targets[source] for name, source in targets.items()},
+def _renamed(
+    data: Dataset,
+    inputs: Mapping[str, str],
+    targets: Mapping[str, str],
+    probabilities: Mapping[str, int],
+) -> Dataset:
+    def half(samples: Samples) -> Samples:
+        return samples.renamed(inputs, targets, probabilities)
+
+    kept = {name: data.statistics[s] for name, s in inputs.items() if s in data.statistics}
+    return dataclasses.replace(
+        data,
+        train=half(data.train),
+        test=half(data.test),
+        validation=None if data.validation is None else half(data.validation),
+        statistics=kept,
     )
 
 
+def _halves(data: Dataset) -> tuple[Samples, ...]:
+    return (data.train, data.test, *([data.validation] if data.validation is not None else []))
+
+
+def _expected(graph: Graph, output: Output) -> str:
+    """What the loss of an output compares it with."""
+    assert graph.training is not None
+    return str(graph.training.losses[output.name].targets)
+
+
+def _whole(samples: Samples, name: str) -> bool:
+    return bool(np.issubdtype(samples.targets[name].dtype, np.integer))
+
+
+def _batch(data: Dataset, graph: Graph) -> Iterator[Diagnostic]:
+    assert graph.training is not None
+    batch, count = graph.training.batch, len(data.train)
+    if batch > count:
+        yield Diagnostic(
+            "batch-too-large",
+            f"a batch has {batch:,} samples, and the training half of the data `{data.name}` has "
+            f"{count:,}",
+            None if graph.data is None else graph.data.label("source"),
+            help=f"`batch: {count}` takes all of them at once",
+        )
+
+
 def _input(data: Dataset, entry: Input) -> Iterator[Diagnostic]:
-    for split in (data.train, data.test):
-        shape = split.inputs[entry.name].shape[1:]
+    for split in _halves(data):
+        shape = split.shapes[entry.name]
         if shape != entry.shape:
             yield Diagnostic(
                 "data-shape",
@@ -102,18 +145,17 @@ def _input(data: Dataset, entry: Input) -> Iterator[Diagnostic]:
 def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]:
     assert graph.training is not None
     loss = graph.training.losses[output.name]
+    expected = _expected(graph, output)
     shape = output.value.shape
-    for split in (data.train, data.test):
+    for split in _halves(data):
         target = split.targets[output.name]
-        whole = bool(np.issubdtype(target.dtype, np.integer))
-        if whole != (loss.targets == "labels"):
-            yield Diagnostic(
-                "target-kind",
-                f"the loss `{loss.key}` of `{output.name}` needs {loss.targets}, and the targets "
-                f"of the data `{data.name}` are {'labels' if whole else 'values'}",
-                _label(output.value),
-                help="`cross_entropy` is the loss for labels" if whole else "",
-            )
+        whole = _whole(split, output.name)
+        # Labels are probabilities too, of 0 and 1.
+        if whole and expected not in ("labels", "probabilities"):
+            yield _other_kind(data, output, loss.key, expected, "labels")
+            return
+        if not whole and expected == "labels":
+            yield _other_kind(data, output, loss.key, expected, "values")
             return
         wanted = shape[1:] if whole else shape
         if target.shape[1:] != wanted:
@@ -124,11 +166,45 @@ def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]
                 _label(output.value),
             )
             return
-        if whole:
-            found = list(_labels(data, output, target))
-            yield from found
-            if found:
-                return
+        found = [*_labels(data, output, target)] if whole else []
+        if not whole and expected == "probabilities":
+            found = [*_probabilities(data, output, target)]
+        yield from found
+        if found:
+            return
+    if data.train.mixes and expected == "labels":
+        yield Diagnostic(
+            "mixup-needs-probabilities",
+            f"`mixup` makes probabilities of labels, and the loss `{loss.key}` of "
+            f"`{output.name}` needs labels",
+            _label(output.value),
+            help=f"`{loss.key}: {{targets: probabilities}}`",
+        )
+
+
+def _other_kind(data: Dataset, output: Output, loss: str, expected: str, found: str) -> Diagnostic:
+    help = "`cross_entropy` is the loss for labels"
+    if expected == "labels":
+        help = "labels are whole numbers; store them in an array of integers"
+    return Diagnostic(
+        "target-kind",
+        f"the loss `{loss}` of `{output.name}` needs {expected}, and the targets of the data "
+        f"`{data.name}` are {found}",
+        _label(output.value),
+        help=help,
+    )
+
+
+def _probabilities(data: Dataset, output: Output, target: Array) -> Iterator[Diagnostic]:
+    sums = target.sum(axis=1)
+    if target.min() < 0 or np.abs(sums - 1).max() > SLACK:
+        yield Diagnostic(
+            "not-probabilities",
+            f"the targets of the data `{data.name}` for `{output.name}` are no probabilities: "
+            f"the least is {target.min():g}, and those of a sample add up to between "
+            f"{sums.min():g} and {sums.max():g}",
+            _label(output.value),
+        )
 
 
 def _labels(data: Dataset, output: Output, target: Array) -> Iterator[Diagnostic]:

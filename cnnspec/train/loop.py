@@ -43,7 +43,7 @@ class Result:
 def train(
     graph: Graph,
     backend: str | Backend,
-    data: str | Dataset,
+    data: str | Dataset | None,
     *,
     epochs: int | None = None,
     seed: int | None = None,
@@ -61,7 +61,7 @@ def train(
     Args:
         graph: with a `train:` section.
         backend: "numpy", "torch", "keras", the name of a plug-in's, or one made by hand.
-        data: the name of a source, or data made by hand.
+        data: the name of a source, data made by hand, or None for those of the spec.
         epochs: instead of those of the spec; 0 writes the initial weights.
         seed: instead of the one of the spec.
         dtype: of all arithmetic.
@@ -85,7 +85,7 @@ def train(
     seed = graph.seed if seed is None else seed
     progress = Progress() if progress is None else progress
     run = None if rundir is None else RunDirectory(rundir, force=force)
-    data = sources.fit(sources.load(data) if isinstance(data, str) else data, graph)
+    data = sources.fit(sources.given(data, graph, seed=seed), graph)
     require_batches(graph, section.batch, len(data.train))
     # The masks' seed is a constant in the emitted text.
     graph = dataclasses.replace(graph, seed=seed)

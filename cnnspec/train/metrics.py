@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnspec.backends.base import Session
-from cnnspec.data import Split
+from cnnspec.data import Samples
 from cnnspec.training import Training
 
 __all__ = ["HEADER", "Epoch", "Score", "evaluate"]
@@ -56,7 +56,7 @@ class Epoch:
         )
 
 
-def evaluate(session: Session, split: Split, training: Training, *, batch: int) -> Score:
+def evaluate(session: Session, split: Samples, training: Training, *, batch: int) -> Score:
     """Loss and accuracy in inference mode.
 
     Args:

@@ -23,7 +23,7 @@ def command(
     spec: str,
     *,
     backend: str,
-    data: str,
+    data: str | None,
     directory: str | None,
     dtype: Dtype,
     epochs: int | None,
@@ -39,7 +39,7 @@ def command(
     Args:
         spec: the file.
         backend: name of the back end.
-        data: name of the source.
+        data: name of the source, instead of the data of the spec.
         directory: for the run; by default `runs/NAME-BACKEND`.
         dtype: of all arithmetic.
         epochs: instead of those of the spec.
