@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cnnspec.data import Split, order
+from cnnspec.data import Samples, order
 from cnnspec.data.dataset import Array
 
 __all__ = ["Batch", "batches"]
@@ -31,7 +31,7 @@ class Batch:
     targets: Mapping[str, Array]
 
 
-def batches(split: Split, *, batch: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+def batches(split: Samples, *, batch: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
     """The batches of an epoch from number `start` on; they depend on nothing but the arguments.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from cnnspec.backends.base import At, Session
-from cnnspec.data import Dataset, Split
+from cnnspec.data import Dataset, Samples
 from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import SetupError, UserError
 from cnnspec.graph import Graph
@@ -234,7 +234,7 @@ class Run:
         if not nonfinite.finite(self.session.weights(copy=False)):
             raise self._diverged("the weights are not finite after", self._update - 1)
 
-    def _measured(self, split: Split, name: str) -> Score:
+    def _measured(self, split: Samples, name: str) -> Score:
         with np.errstate(all="ignore"):
             score = evaluate(
                 self.session,
@@ -331,7 +331,7 @@ class Run:
             )
         return nonfinite.fault(what, place, self._what_is_kept(good))
 
-    def _diverged_in(self, split: Split, score: Score, name: str) -> UserError:
+    def _diverged_in(self, split: Samples, score: Score, name: str) -> UserError:
         what = f"the loss is {score.loss} after epoch {len(self.history) + 1}, over the {name} set"
         place, batch = Place(""), self.training.batch
         for start in range(0, len(split), batch):
