@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from cnnspec import graph as limits
 from cnnspec.build_layers import Layers
 from cnnspec.build_nodes import Place
-from cnnspec.build_outputs import input_path, report_unused, resolve_outputs, resolve_training
+from cnnspec.build_outputs import (
+    input_path,
+    report_groups,
+    report_unused,
+    resolve_outputs,
+    resolve_training,
+)
 from cnnspec.diagnostics import Diagnostic
 from cnnspec.faults import Faults
 from cnnspec.graph import Graph, Input, Origin, Scope
@@ -70,17 +76,10 @@ class _Builder:
             report_unused(self.faults, inputs, root.nodes(), outputs, written, missed)
         training = resolve_training(spec, self.faults, outputs)
         self.faults.raise_any()
-        if training is not None and not any(p.trainable for n in root.nodes() for p in n.params):
-            self.faults.add(
-                "nothing-to-train",
-                ("train",),
-                "the network has no parameters to train",
-                help="take `train:` out, or add a layer with weights",
-                key=True,
-            )
-            self.faults.raise_any()
         named = Origin(spec.document.span(("name",)))
         graph = Graph(spec.name, inputs, outputs, root, training, spec.seed, named, spec.data)
+        report_groups(self.faults, graph)
+        self.faults.raise_any()
         self._warn_of_null_gradients(graph)
         graph.verify()
         return Built(graph, tuple(self.faults.sorted()))

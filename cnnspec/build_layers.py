@@ -17,6 +17,7 @@ from cnnspec.schema_fields import read_shape
 from cnnspec.schema_layers import SEQUENCE, cannot_leave_out, cannot_repeat
 from cnnspec.spec import Block, Layer
 from cnnspec.templates import FAULT, Template, evaluate, names_in
+from cnnspec.treatment import treated
 from cnnspec.wires import UNKNOWN, Known, Names, Unknown, give_name, look_up
 
 Child = Node[Op] | Scope
@@ -64,7 +65,8 @@ class Layers(Wiring):
                 position = len(children)
                 path = f"{place.prefix}{entry.names[0]}"
                 twin, shares = self.twin(place, layer, position)
-                instance = Instance(layer, path, place.values, (), when, twin)
+                treatment = treated(place.faults, layer, place.values, place.treatment)
+                instance = Instance(layer, path, place.values, (), when, twin, treatment)
                 child = self._one(place, instance, sources) if not shares or twin else None
                 value = _value(child)
                 if child is not None:
@@ -154,7 +156,8 @@ class Layers(Wiring):
             each = twin if shares or twin is None else twin.part(i)
             child = None
             if not isinstance(value, Unknown) or i == 0:
-                instance = Instance(layer, own, values, which, None, each)
+                treatment = treated(place.faults, layer, values, place.treatment)
+                instance = Instance(layer, own, values, which, None, each, treatment)
                 child = self._one(place, instance, (value,), repeated=True)
             value = _value(child)
             if child is not None:
@@ -308,7 +311,13 @@ class Layers(Wiring):
             return None
         (source,) = sources
         inner = Place(
-            place.faults, Names(), instance.values, f"{path}.", sequence=True, twin=instance.twin
+            place.faults,
+            Names(),
+            instance.values,
+            f"{path}.",
+            sequence=True,
+            twin=instance.twin,
+            treatment=instance.treatment,
         )
         made = self.scope(inner, layer.layers, source)
         if made.value is None or isinstance(made.value, Unknown) or isinstance(source, Unknown):
@@ -349,6 +358,7 @@ class Layers(Wiring):
             {argument.name: argument.value for argument in arguments},
             f"{path}.",
             twin=twin,
+            treatment=instance.treatment,
         )
         for name, source in zip(block.inputs, sources, strict=True):
             inner.names.values[name] = source

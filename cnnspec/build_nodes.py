@@ -15,6 +15,7 @@ from cnnspec.graph import Node, Origin
 from cnnspec.instances import Which, places
 from cnnspec.ops.base import Inferred, Op, Reject, Shape, show
 from cnnspec.spec import Layer
+from cnnspec.treatment import UNTREATED, Treatment, report_untreatable
 from cnnspec.wires import Known, Names, Unknown, look_up
 
 SHAPE_TABLE_ROWS = 20
@@ -32,6 +33,7 @@ class Place:
         prefix: of the layers' full names.
         sequence: whether it is one, where nothing can be wired.
         twin: the scope whose parameters the layers of this one share.
+        treatment: of parameters in training, as a block around says.
     """
 
     faults: Faults
@@ -40,6 +42,7 @@ class Place:
     prefix: str = ""
     sequence: bool = False
     twin: Twin | None = None
+    treatment: Treatment = UNTREATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Instance:
         which: whether it is the first or last of several.
         when: its condition, if that is an expression and it is not repeated.
         twin: what its parameters are shared with.
+        treatment: of its parameters in training.
     """
 
     layer: Layer
@@ -61,6 +65,7 @@ class Instance:
     which: Which = ()
     when: str | None = None
     twin: Twin | None = None
+    treatment: Treatment = UNTREATED
 
 
 @dataclass(slots=True)
@@ -113,6 +118,8 @@ class Nodes:
             fine &= owner is not None
         if not fine:
             return None
+        report_untreatable(faults, layer, inferred.params)
+        treatment = instance.treatment
         node = Node(
             id=path,
             op=op,
@@ -122,6 +129,9 @@ class Nodes:
             owner=owner,
             expressions=expressions,
             when=instance.when,
+            trainable=treatment.trainable,
+            regularize=treatment.regularize,
+            constrain=treatment.constrain,
             origin=self.origin(faults, instance),
         )
         self.rows.append((path, op.key, node.shape))

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from cnnspec.diagnostics import Label, did_you_mean
 from cnnspec.document import Path
 from cnnspec.faults import Faults, quoted
-from cnnspec.graph import Input, Node, Output, Value
+from cnnspec.graph import Graph, Input, Node, Output, Value
 from cnnspec.ops.base import Op
 from cnnspec.spec import Layer, Spec
 from cnnspec.training import CrossEntropy, Loss, Training
+from cnnspec.training.groups import matches
 from cnnspec.wires import Known, Names, Unknown, look_up
 
 
@@ -54,7 +55,54 @@ def resolve_training(spec: Spec, faults: Faults, outputs: tuple[Output, ...]) ->
             _fits(losses[output.name], output, spec, faults)
     if len(losses) < len(outputs):
         return None
-    return Training(losses, section.optimizer, section.schedule, section.batch, section.epochs)
+    return Training(
+        losses,
+        section.optimizer,
+        section.schedule,
+        section.batch,
+        section.epochs,
+        section.clip,
+        section.groups,
+        section.average,
+        section.accumulate,
+        section.stopping,
+    )
+
+
+def report_groups(faults: Faults, graph: Graph) -> None:
+    """Report groups of parameters that mean nothing here, and training that changes nothing."""
+    if graph.training is None:
+        return
+    params = graph.params()
+    names = [name for name, param in params.items() if not param.statistic]
+    frozen = graph.frozen()
+    if not any(params[name].trainable and name not in frozen for name in names):
+        faults.add(
+            "nothing-to-train",
+            ("train",),
+            "all parameters are frozen" if names else "the network has no parameters to train",
+            help="take `train:` out, or " + ("train some" if names else "add a layer with weights"),
+            key=True,
+        )
+    for i, group in enumerate(graph.training.groups):
+        for j, pattern in enumerate(group.match):
+            if not any(matches(pattern, name) for name in names):
+                at: Path = ("train", "groups", i, "match")
+                faults.add(
+                    "group-matches-nothing",
+                    (*at, j) if len(group.match) > 1 else at,
+                    f"no parameter is called {quoted(pattern)}, and nothing above one",
+                    help=did_you_mean(pattern, [*names, *_above(names)]),
+                )
+
+
+def _above(names: Iterable[str]) -> list[str]:
+    """The layers and blocks that parameters belong to."""
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        found |= dict.fromkeys(".".join(parts[:n]) for n in range(1, len(parts)))
+    return list(found)
 
 
 def _losses(

@@ -20,7 +20,7 @@ from cnnspec.ops.base import show
 from cnnspec.ops.initializer import Initializer
 from cnnspec.schema import VERSION
 from cnnspec.spec import Spec
-from cnnspec.training import Training, Vocabulary
+from cnnspec.training import Fields, Training, Vocabulary
 
 WIDTH = 100
 
@@ -129,10 +129,7 @@ def _train(training: Training, outputs: list[str]) -> list[str]:
     return [
         "train:",
         *loss,
-        f"  optimizer: {flow(training.optimizer)}",
-        f"  schedule: {flow(training.schedule)}",
-        f"  batch: {training.batch}",
-        f"  epochs: {training.epochs}",
+        *(f"  {name}: {flow(value)}" for name, value in training.written().items()),
     ]
 
 
@@ -169,6 +166,8 @@ def flow(value: object) -> str:
     if isinstance(value, Initializer | Vocabulary):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         value = {value.key: fields} if fields else value.key
+    if isinstance(value, Fields):
+        value = value.written()
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {flow(entry)}" for name, entry in value.items()) + "}"
     if isinstance(value, tuple | list):

@@ -11,6 +11,7 @@ from cnnspec.ops import lookup
 from cnnspec.ops.base import Op, Shape
 from cnnspec.ops.slicing import SplitPart
 from cnnspec.schema_layers import SEQUENCE
+from cnnspec.treatment import treatment_of
 
 Child = Node[Op] | Scope
 Fields = tuple[tuple[str, object], ...]
@@ -89,6 +90,7 @@ class Entries:
             if child.owner is not None and child.owner.id in names:
                 fields["share"] = names[child.owner.id]
             fields |= {name: v for name, v in child.op.fields().items() if v is not None}
+            fields |= treatment_of(child)
             return Entry(child.op.key, tuple(fields.items()), shape=shape)
         if child.kind == "split":
             return Entry("split", _split(child), shape=shape)

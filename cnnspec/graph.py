@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from cnnspec.data_section import DataSection
 from cnnspec.diagnostics import Span
 from cnnspec.ops.base import Op, Param, Shape
-from cnnspec.training import Training
+from cnnspec.training import Constrain, Regularize, Training
 
 OpT_co = TypeVar("OpT_co", bound=Op, covariant=True)
 
@@ -61,6 +61,9 @@ class Node(Generic[OpT_co]):
         expressions: for fields written as an expression, its text: Python over the parameters of
             the block around it, and `index` and `count` inside a repeat.
         when: the expression of its `when:`, None where it has none or a constant.
+        trainable: whether training changes its parameters.
+        regularize: what its weights cost, None where they cost nothing.
+        constrain: what its weights are held to after each update, None for nothing.
         origin: where it was written, None for a graph made without a file.
     """
 
@@ -72,6 +75,9 @@ class Node(Generic[OpT_co]):
     owner: Node[Op] | None = None
     expressions: Mapping[str, str] = field(default_factory=dict)
     when: str | None = None
+    trainable: bool = True
+    regularize: Regularize | None = None
+    constrain: Constrain | None = None
     origin: Origin | None = None
 
     @property
@@ -192,6 +198,14 @@ class Scope:
         """The last part of its path."""
         return self.path.rpartition(".")[2]
 
+    def scopes(self) -> Iterator[Scope]:
+        """Itself and every scope inside, an outer one before those in it."""
+        stack = [self]
+        while stack:
+            scope = stack.pop()
+            yield scope
+            stack.extend(c for c in reversed(scope.children) if isinstance(c, Scope))
+
     def nodes(self) -> Iterator[Node[Op]]:
         """Every node inside, in order."""
         stack: list[Node[Op] | Scope] = [self]
@@ -248,6 +262,20 @@ class Graph:
             if node.owner is None
             for param in node.params
         }
+
+    def frozen(self) -> frozenset[str]:
+        """Canonical names of the parameters that are not trained, without running statistics."""
+        training = self.training
+        found = set()
+        for node in self.nodes:
+            for param in () if node.owner is not None else node.params:
+                name = f"{node.id}.{param.name}"
+                group = None if training is None else training.group(name)
+                if not param.statistic and not (
+                    node.trainable and (group is None or group.trainable)
+                ):
+                    found.add(name)
+        return frozenset(found)
 
     def owners(self) -> dict[str, str]:
         """For the canonical name of every parameter, the id of the node that owns it."""

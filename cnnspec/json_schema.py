@@ -24,7 +24,18 @@ from cnnspec.ops.initializer import INITIALIZERS, Initializer, holds_initializer
 from cnnspec.schema import LIBRARY_LEVEL, MOST_SEED, VERSION
 from cnnspec.schema_fields import MOST_SIZE
 from cnnspec.schema_layers import SEQUENCE
-from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES
+from cnnspec.training import (
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    Average,
+    Clip,
+    Constrain,
+    EarlyStopping,
+    Fields,
+    Group,
+    Regularize,
+)
 
 Schema = dict[str, Any]
 
@@ -55,6 +66,11 @@ def json_schema(ops: Iterable[type[Op]] | None = None) -> Schema:
         "schedule": {"$ref": "#/$defs/schedule", "default": "constant"},
         "batch": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 32}),
         "epochs": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 1}),
+        "accumulate": _open({"type": "integer", "minimum": 1, "maximum": MOST_SIZE, "default": 1}),
+        "groups": {"type": "array", "items": _mapping(Group)},
+        "clip": _mapping(Clip),
+        "average": _mapping(Average),
+        "early_stopping": _mapping(EarlyStopping),
     }
     top: Schema = {
         "cnnspec": {"const": VERSION, "description": "version of the spec language"},
@@ -275,6 +291,15 @@ def _every_layer() -> Schema:
         ),
         "share": {"type": "string", "description": "the layer above whose parameters it uses"},
         "expect": {"$ref": "#/$defs/shape", "description": "the shape that its output has"},
+        "trainable": _open(
+            {
+                "type": "boolean",
+                "default": True,
+                "description": "whether training changes its parameters",
+            }
+        ),
+        "regularize": _mapping(Regularize),
+        "constrain": _mapping(Constrain),
     }
     return {f"layer.{name}": schema for name, schema in fields.items()}
 
@@ -362,6 +387,14 @@ def _fields(cls: type[Any], every: Schema) -> tuple[str, Schema]:
         schema["type"] = ["object", "null"]
     schema["description"] = inspect.getdoc(cls) or ""
     return cls.key, schema
+
+
+def _mapping(cls: type[Fields]) -> Schema:
+    """The fields of a class that goes by the name of the field it stands under."""
+    own = cls.model_json_schema()
+    properties = {name: _property(cls, name, each) for name, each in own["properties"].items()}
+    schema = _closed(properties, own.get("required", []))
+    return {**schema, "description": inspect.getdoc(cls) or ""}
 
 
 def _property(cls: type[BaseModel], name: str, schema: Schema) -> Schema:

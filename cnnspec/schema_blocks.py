@@ -14,7 +14,7 @@ from cnnspec.graph import REQUIRED
 from cnnspec.ops import lookup
 from cnnspec.parameters import fitted, refuse_unknown
 from cnnspec.schema_fields import missing_field, read_name, read_value, unknown_field, wrong_type
-from cnnspec.schema_layers import LATER_LAYER_FIELDS, LAYER_FIELDS, SEQUENCE, Reader
+from cnnspec.schema_layers import LAYER_FIELDS, SEQUENCE, Reader
 from cnnspec.spec import Block, Layer, OutputEntry, Parameter
 from cnnspec.templates import FAULT, Known, Template, resolve
 
@@ -236,7 +236,7 @@ def _parameter_name(faults: Faults, name: str, at: Path, inputs: Iterable[str]) 
     if names.fault(name, attribute=False) is not None:
         read_name(faults, name, at, key=True, attribute=False)
         return
-    if name in (*LAYER_FIELDS, *LATER_LAYER_FIELDS):
+    if name in LAYER_FIELDS:
         reason = "every layer has a field of this name"
     elif name in WORDS:
         reason = "it is a word of expressions"

@@ -19,7 +19,6 @@ from cnnspec.graph import REQUIRED
 from cnnspec.ops import registered
 from cnnspec.ops.base import Op, Shape
 from cnnspec.schema_fields import (
-    later,
     missing_field,
     read_model,
     read_name,
@@ -30,10 +29,11 @@ from cnnspec.schema_fields import (
 )
 from cnnspec.spec import Block, Layer, Name
 from cnnspec.templates import FAULT, Known, Template, names_in, resolve
+from cnnspec.treatment import read_treatment
 
 SEQUENCE = "sequence"
-LAYER_FIELDS = ("name", "from", "when", "repeat", "first", "last", "share", "expect")
-LATER_LAYER_FIELDS = ("trainable", "regularize", "constrain")
+TREATMENT = ("trainable", "regularize", "constrain")
+LAYER_FIELDS = ("name", "from", "when", "repeat", "first", "last", "share", "expect", *TREATMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,6 @@ class Reader:
         self, key: str, kind: type[Op] | Block | None, fields: dict[str, Any], path: Path
     ) -> Layer:
         at: Path = (*path, key)
-        for word in LATER_LAYER_FIELDS:
-            if word in fields:
-                del fields[word]
-                later(self.faults, (*at, word))
         common = {word: fields.pop(word) for word in LAYER_FIELDS if word in fields}
         inside = self.known.with_index() if "repeat" in common else self.known
         layer: dict[str, Any] = self._common(common, at, kind, inside)
@@ -168,6 +164,7 @@ class Reader:
                 cannot_leave_out(self.faults, at)
         if "repeat" in given:
             found["repeat"] = self._repeat(given["repeat"], at, kind)
+        found["treatment"] = self._treatment(given, at, inside)
         for word in ("first", "last"):
             if word in given and "repeat" not in given:
                 self.faults.add(
@@ -222,6 +219,19 @@ class Reader:
                 wrong_type(self.faults, path, "`when` is true or false")
             return True
         return found
+
+    def _treatment(self, given: Mapping[str, object], at: Path, inside: Known) -> dict[str, object]:
+        words = [word for word in TREATMENT if word in given]
+        if words and "share" in given:
+            self.faults.add(
+                "cannot-share",
+                (*at, words[0]),
+                f"`{words[0]}` is for the layer whose parameters this one uses",
+                key=True,
+            )
+            return {}
+        values = {w: resolve(self.faults, given[w], (*at, w), inside) for w in words}
+        return read_treatment(self.faults, values, at) or {}
 
     def _repeat(
         self, value: object, at: Path, kind: type[Op] | Block | None
@@ -370,7 +380,6 @@ def _known_fields(cls: type[Op]) -> Sequence[str]:
 
 
 __all__ = [
-    "LATER_LAYER_FIELDS",
     "LAYER_FIELDS",
     "SEQUENCE",
     "Reader",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from cnnspec.diagnostics import closest
 from cnnspec.document import Path
@@ -10,15 +11,31 @@ from cnnspec.faults import Faults
 from cnnspec.schema_fields import (
     MOST_SIZE,
     missing_field,
+    read_model,
     read_whole,
     read_word,
     unknown_field,
     wrong_type,
 )
 from cnnspec.spec import TrainSection
-from cnnspec.training import LOSSES, OPTIMIZERS, SCHEDULES, Constant, Loss, Schedule
+from cnnspec.training import (
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    Average,
+    Clip,
+    Constant,
+    EarlyStopping,
+    Fields,
+    Group,
+    Loss,
+    Schedule,
+)
 
-FIELDS = ("loss", "optimizer", "schedule", "batch", "epochs")
+FieldsT = TypeVar("FieldsT", bound=Fields)
+
+WORDS = {"clip": Clip, "average": Average, "early_stopping": EarlyStopping}
+FIELDS = ("loss", "optimizer", "schedule", "batch", "epochs", "accumulate", "groups", *WORDS)
 
 
 def read_train(faults: Faults, value: object) -> TrainSection | None:
@@ -48,9 +65,44 @@ def read_train(faults: Faults, value: object) -> TrainSection | None:
         )
     batch = read_whole(faults, value.get("batch", 32), (*path, "batch"), 1, MOST_SIZE)
     epochs = read_whole(faults, value.get("epochs", 1), (*path, "epochs"), 1, MOST_SIZE)
+    accumulate = read_whole(faults, value.get("accumulate", 1), (*path, "accumulate"), 1, MOST_SIZE)
+    groups = _groups(faults, value.get("groups", ()), (*path, "groups"))
+    rest: dict[str, Any] = {
+        name: _fields(faults, cls, value[name], (*path, name))
+        for name, cls in WORDS.items()
+        if name in value
+    }
     if loss is None or optimizer is None or schedule is None:
         return None
-    return TrainSection(loss, optimizer, schedule, batch, epochs)
+    return TrainSection(
+        loss,
+        optimizer,
+        schedule,
+        batch,
+        epochs,
+        accumulate,
+        groups,
+        rest.get("clip"),
+        rest.get("average"),
+        rest.get("early_stopping"),
+    )
+
+
+def _groups(faults: Faults, value: object, path: Path) -> tuple[Group, ...]:
+    example = '`- {match: "*.bias", weight_decay: 0}`'
+    if not isinstance(value, tuple):
+        wrong_type(faults, path, "`groups` is a list", f"such as {example}")
+        return ()
+    found = (_fields(faults, Group, each, (*path, i)) for i, each in enumerate(value))
+    return tuple(group for group in found if group is not None)
+
+
+def _fields(faults: Faults, cls: type[FieldsT], value: object, path: Path) -> FieldsT | None:
+    what = f"`{path[-1]}`" if isinstance(path[-1], str) else "a group"
+    if not isinstance(value, dict):
+        wrong_type(faults, path, f"{what} is a mapping of fields")
+        return None
+    return read_model(faults, cls, value, path, what=what, known=list(cls.model_fields))
 
 
 def _losses(faults: Faults, value: object) -> Loss | Mapping[str, Loss] | None:

@@ -14,7 +14,7 @@ from cnnspec.diagnostics import Diagnostic
 from cnnspec.document import Document, Path
 from cnnspec.ops.base import Op, Shape
 from cnnspec.templates import Template
-from cnnspec.training import Loss, Optimizer, Schedule
+from cnnspec.training import Average, Clip, EarlyStopping, Group, Loss, Optimizer, Schedule
 
 Name = str | Template
 """A name, or a text that gives one for the parameters of a block."""
@@ -40,6 +40,7 @@ class Layer:
         first: fields or arguments of the first instance.
         last: fields or arguments of the last instance.
         block: whether the key is the name of a block.
+        treatment: `trainable`, `regularize` and `constrain` as far as they are given.
         reads: the parameters that `given`, `first` and `last` depend on, sorted.
     """
 
@@ -57,6 +58,7 @@ class Layer:
     first: Mapping[str, object] = field(default_factory=dict)
     last: Mapping[str, object] = field(default_factory=dict)
     block: bool = False
+    treatment: Mapping[str, object] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
 
     @property
@@ -122,6 +124,11 @@ class TrainSection:
     schedule: Schedule
     batch: int
     epochs: int
+    accumulate: int = 1
+    groups: tuple[Group, ...] = ()
+    clip: Clip | None = None
+    average: Average | None = None
+    stopping: EarlyStopping | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import pytest
 from cnnspec.backends import At, Session, Style, get
 from cnnspec.backends.program import audit, instrument, remove_taps
 from cnnspec.build import build
+from cnnspec.check import samples
 from cnnspec.diagnostics import DataError
 from cnnspec.document import parse
 from cnnspec.graph import Graph
@@ -307,15 +308,7 @@ def weights_of(graph: Graph, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def targets_of(graph: Graph, rng: np.random.Generator, count: int) -> dict[str, Any]:
-    assert graph.training is not None
-    found: dict[str, Any] = {}
-    for output in graph.outputs:
-        shape = output.value.shape
-        if graph.training.losses[output.name].targets == "labels":
-            found[output.name] = rng.integers(0, shape[0], (count, *shape[1:]))
-        else:
-            found[output.name] = rng.standard_normal((count, *shape))
-    return found
+    return samples.targets(graph, int(rng.integers(1000)), 0, count)
 
 
 class Pair:

@@ -145,7 +145,7 @@ def test_the_definitions_run_without_cnnspec() -> None:
     y, backward = net.forward(rng.standard_normal((2, 1, 4, 4)).astype(np.float32), True)
     (_, weight), g = scope["cross_entropy"](y, np.array([0, 2]))
     backward(g / weight)
-    scope["Adam"](net).step(0.1)
+    scope["Adam"](net).step(net.gradients(), 0.1)
     assert all(np.isfinite(a).all() for a in net.state().values())
 
 
@@ -662,7 +662,7 @@ def test_optimizers_agree_with_torch(kind: type[SGD] | type[Adam], options: dict
         rate = np.float64(0.01 / (1 + t))
         other.param_groups[0]["lr"] = float(rate)
         other.step()
-        mine.step(rate)
+        mine.step(net.gradients(), rate)
         for name, value in values.items():
             found = net.parameters()[name]
             np.testing.assert_allclose(found, value.detach().numpy(), rtol=0, atol=1e-15)
@@ -679,7 +679,7 @@ def test_optimizers_keep_float32_and_leave_gradients_alone(
     dense.accumulate("weight", g)
     held = net.gradients()["0.weight"]
     for _ in range(3):
-        mine.step(np.float64(0.5))
+        mine.step(net.gradients(), np.float64(0.5))
     np.testing.assert_array_equal(held, np.ones((2, 2)))
     assert net.parameters()["0.weight"].dtype == np.float32
     assert (net.parameters()["0.weight"] < 0).all()

@@ -241,6 +241,9 @@ class Session(Protocol):
         Without `copy` they may be the model's own memory, and hold until it changes.
         """
 
+    def trained(self) -> Mapping[str, Array]:
+        """The weights, not copied, and their moving averages as `average/NAME` where there are."""
+
     def draw(self, seed: int) -> Mapping[str, Array]:
         """Initial weights of another model, drawn by the text with this seed; nothing is set."""
 

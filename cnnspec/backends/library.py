@@ -64,6 +64,12 @@ def names_in(text: str) -> frozenset[str]:
     return frozenset(n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name))
 
 
+def definitions(text: str) -> frozenset[str]:
+    """The names of the functions and classes that a piece of source defines."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return frozenset(s.name for s in ast.parse(text).body if isinstance(s, kinds))
+
+
 @cache
 def _definitions(path: Path) -> tuple[Definition, ...]:
     source = path.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cnnspec.backends.base import Emitted, Slot
 from cnnspec.backends.groups import Group, Groups
-from cnnspec.backends.library import Library, names_in
+from cnnspec.backends.library import Library, definitions, names_in
 from cnnspec.backends.parts import Part
 from cnnspec.backends.placing import places
 from cnnspec.backends.symbols import Symbol
@@ -63,7 +63,9 @@ def assemble(
     """A whole file: docstring, the imports in use, the helpers in use, and the body."""
     plain = "\n".join(unmarked(line) for line in body.lines)
     named = names_in(plain)
-    helpers = library.closure(named)
+    defined = definitions(plain)
+    # What the body defines stands in the place of a helper of the same name.
+    helpers = [helper for helper in library.closure(named) if helper.name not in defined]
     used = named.union(*(h.needs for h in helpers))
     writer = Writer()
     writer.line(f'"""{docstring}"""')

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
+from cnnspec.ops.base import Shape
 from cnnspec.training import default_training
+from cnnspec.training.losses import Targets
 
 Array = npt.NDArray[Any]
 
@@ -79,15 +81,29 @@ def cotangents(graph: Graph, seed: int, draw: int, size: int) -> dict[str, Array
 
 
 def targets(graph: Graph, seed: int, draw: int, size: int) -> dict[str, Array]:
-    """Labels where the loss reads labels, normal values elsewhere."""
+    """Targets as each loss expects them; values are normal."""
     training = graph.training or default_training(tuple(o.name for o in graph.outputs))
     logits = graph.logits()
     found: dict[str, Array] = {}
     for output in graph.outputs:
         rng = generator(seed, f"target/{output.name}", draw)
         shape = logits[output.name].shape
-        if training.losses[output.name].targets == "labels":
-            found[output.name] = rng.integers(0, shape[0], (size, *shape[1:]), dtype=np.int64)
-        else:
-            found[output.name] = rng.normal(size=(size, *shape))
+        kind = training.losses[output.name].expects
+        found[output.name] = _targets(kind, rng, (size, *shape))
     return found
+
+
+def _targets(kind: Targets, rng: np.random.Generator, shape: Shape) -> Array:
+    """Targets of an output of this shape, batch included."""
+    match kind:
+        case "labels":
+            return rng.integers(0, shape[1], (shape[0], *shape[2:]), dtype=np.int64)
+        case "values":
+            return rng.normal(size=shape)
+        case "fractions":
+            return rng.uniform(size=shape)
+        case "signs":
+            return rng.choice((-1.0, 1.0), shape)
+        case "probabilities":
+            drawn = rng.exponential(size=shape)
+            return np.asarray(drawn / drawn.sum(1, keepdims=True))

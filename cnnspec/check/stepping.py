@@ -13,7 +13,7 @@ from cnnspec.backends import At
 from cnnspec.check import effort, modes, samples
 from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT, Bounds
-from cnnspec.check.trajectory import Batch, Trajectory
+from cnnspec.check.trajectory import AVERAGE, Batch, Trajectory
 from cnnspec.heap import give_back
 from cnnspec.quantities import REFERENCE
 from cnnspec.training import Adam
@@ -80,6 +80,12 @@ def steps(checker: Checker, known: modes.Known) -> None:
         )
     sizes: dict[Part, int] = {n: 8 * param.size for n, param in checker.graph.params().items()}
     skipped, owners = noise_driven(checker), checker.graph.owners()
+    trained = trajectory.weights[0] if trajectory.weights else {}
+    for average in (str(name) for name in trained if str(name).startswith(AVERAGE)):
+        weight = average.removeprefix(AVERAGE)
+        sizes[average], owners[average] = sizes[weight], owners[weight]
+        if weight in skipped:
+            skipped[average] = f"it follows `{weight}`"
     for update, loss in enumerate(trajectory.losses):
         if checker.one_by_one:
             give_back()  # of the weights that have been compared, for an engine's update
@@ -88,11 +94,11 @@ def steps(checker: Checker, known: modes.Known) -> None:
         )
         coming = None
         names = [name for name in names if name in losses]
-        answers = Answers(checker, "float64", "weights")
+        answers = Answers(checker, "float64", "trained")
         if checker.reference_stands_in:
             losses = {REFERENCE: loss, **losses}
             answers.add(REFERENCE, cast("Mapping[Part, Array]", trajectory.weights[update]))
-        answers.ask(dict.fromkeys(names, ("weights", (), {"copy": False})))
+        answers.ask(dict.fromkeys(names, ("trained", (), {})))
         _compare_losses(checker, losses, trajectory.loss_bound(update), update)
         for name, found in answers.each(sizes):
             assert isinstance(name, str)

@@ -24,6 +24,8 @@ from cnnspec.graph import Graph
 Array = npt.NDArray[Any]
 Batch = tuple[Mapping[str, Array], Mapping[str, Array]]
 
+AVERAGE = "average/"
+"""In front of the name of a weight, that of its moving average."""
 UPDATE_ROUNDING = 4.0
 LIMIT = float(np.finfo(np.float64).max) ** 0.25
 """Larger numbers are those of a training run that diverges: deviations of them, in units of a step,
@@ -62,7 +64,7 @@ class Trajectory:
         self._after = after
         self.outputs: dict[str, Array] = {}
         self._reference = reference
-        self._start = weights
+        self._start = {**weights, **{f"{AVERAGE}{name}": v for name, v in weights.items()}}
         self._per_epoch = updates_per_epoch
         self._store = Store()
         self.losses: list[float] = []
@@ -74,7 +76,7 @@ class Trajectory:
             loss = reference.step(
                 inputs, targets, at=At(update), updates_per_epoch=updates_per_epoch
             )
-            trained = reference.weights(copy=False)
+            trained = reference.trained()
             if not (abs(loss) < LIMIT and all(magnitude(v) < LIMIT for v in trained.values())):
                 self.diverged = update
                 break
@@ -87,6 +89,7 @@ class Trajectory:
                 self.outputs = found
         reference.reset()
         reference.assign(weights)
+        self._begin = weights
         self._batches = batches[: len(self.losses)]
 
     def close(self) -> None:
@@ -141,12 +144,13 @@ class Trajectory:
                     else:
                         self.outputs = {}
             runs.close()
-            self._reference.assign(self._start)
+            self._reference.assign(self._begin)
         terms = size * sum(math.prod(value.shape) for value in graph.logits().values())
         self._summed = STATISTIC_ROUNDING + 16 * math.sqrt(terms)
         self._rounded = {
             name: np.zeros(np.shape(value), bound_dtype(np.size(value)))
             for name, value in self._start.items()
+            if name in self.weights[0]
         }
         for each in (self.losses, self.weights, self._losses, self._spreads):
             del each[meaningful:]
@@ -154,7 +158,7 @@ class Trajectory:
     def _inference(self, weights: Mapping[str, Array], noise: Noise) -> Mapping[str, Array]:
         """What a perturbed run ends in, perturbed once more on the way."""
         assert self._after is not None
-        self._reference.assign(weights)
+        self._reference.assign({name: weights[name] for name in self._begin})
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             trace = self._reference.trace(self._after, noise=noise, observe=lambda *_: None)
         outputs: Mapping[str, Array] = trace.outputs

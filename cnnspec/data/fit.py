@@ -108,7 +108,7 @@ def _halves(data: Dataset) -> tuple[Samples, ...]:
 def _expected(graph: Graph, output: Output) -> str:
     """What the loss of an output compares it with."""
     assert graph.training is not None
-    return str(graph.training.losses[output.name].targets)
+    return str(graph.training.losses[output.name].expects)
 
 
 def _whole(samples: Samples, name: str) -> bool:

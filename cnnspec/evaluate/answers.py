@@ -30,7 +30,7 @@ def kind_of(graph: Graph, output: Output) -> Kind:
             case "sigmoid":
                 return "sigmoid"
     if graph.training is not None:
-        return "logits" if graph.training.losses[output.name].targets == "labels" else "values"
+        return "logits" if graph.training.losses[output.name].expects == "labels" else "values"
     return "logits" if len(last.shape) == 1 and last.shape[0] > 1 else "values"
 
 

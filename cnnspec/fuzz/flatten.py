@@ -10,7 +10,8 @@ from cnnspec.ops.base import Op
 from cnnspec.ops.initializer import Initializer
 from cnnspec.ops.slicing import SplitPart
 from cnnspec.testing.networks import Spec
-from cnnspec.training import Vocabulary
+from cnnspec.training import Fields, Vocabulary
+from cnnspec.treatment import treatment_of
 
 
 def flat(graph: Graph) -> Spec:
@@ -26,6 +27,7 @@ def flat(graph: Graph) -> Spec:
         entry: dict[str, Any] = {"name": names[node.id], **_read(node, names)}
         if node.owner is not None:
             entry["share"] = names[node.owner.id]
+        entry |= {name: plain(value) for name, value in treatment_of(node).items()}
         layers.append({node.op.key: {**entry, **_fields(node.op)}})
     spec["layers"] = layers
     spec["outputs"] = {
@@ -39,8 +41,7 @@ def flat(graph: Graph) -> Spec:
         losses = {name: plain(loss) for name, loss in training.losses.items()}
         spec["train"] = {
             "loss": losses if len(losses) > 1 else next(iter(losses.values())),
-            "optimizer": plain(training.optimizer),
-            "schedule": plain(training.schedule),
+            **{name: plain(value) for name, value in training.written().items()},
         }
     spec["seed"] = graph.seed
     return spec
@@ -132,6 +133,8 @@ def plain(value: Any) -> Any:
             if info.is_required() or getattr(value, name) != info.default
         }
         return {value.key: fields} if fields else value.key
+    if isinstance(value, Fields):
+        return {name: plain(each) for name, each in value.written().items()}
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
     return value

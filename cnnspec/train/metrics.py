@@ -220,7 +220,7 @@ def evaluate(
         inputs, targets = split.take(np.arange(start, min(start + batch, len(split))))
         found = session.evaluate(inputs, targets)
         for name, (total, weight) in found.losses.items():
-            labels = training.losses[name].targets == "labels"
+            labels = training.losses[name].expects == "labels"
             tally = tallies.setdefault(name, _Tally(labels=labels, confusion=confusion))
             tally.add(total, weight, found.outputs[name], targets[name])
     # In the order of the spec, whatever the order of the file's own mapping.

@@ -51,6 +51,7 @@ HELPERS = (
     "adaptive_pool",
     "loss",
     "optimizer",
+    "after_update",
 )
 
 IMPORTS = {

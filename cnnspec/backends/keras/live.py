@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -66,6 +66,16 @@ class Live(Mapping[str, "Array"]):
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    def alongside(self, variables: Sequence[Any], others: Sequence[Any]) -> dict[str, Array]:
+        """What goes with some of the variables, as `average/NAME`, in their canonical layout."""
+        names = {id(self._variables[slot.path]): name for name, slot in self._slots.items()}
+        found = {}
+        for variable, other in zip(variables, others, strict=True):
+            name = names[id(variable)]
+            value = self._slots[name].restore(plain(other.value))
+            found[f"average/{name}"] = np.ascontiguousarray(value)
+        return found
 
 
 def plain(tensor: Any) -> Array:

@@ -86,6 +86,7 @@ class KerasSession:
         if source is not None:
             self._require_names()
         self._compiled = False
+        self._trainable = [v for v in variables(self.model).values() if v.trainable]
         self._tapped: Tapped | None = None
 
     def _made(self, model: Any, module: Any) -> tuple[Any, Any]:
@@ -139,6 +140,15 @@ class KerasSession:
         """Every parameter and running statistic; each is made when it is asked for if not now."""
         live = Live(self.emitted, self.model)
         return dict(live) if copy else live
+
+    def trained(self) -> Mapping[str, Array]:
+        """The weights and their moving averages."""
+        averages = getattr(getattr(self.logits, "optimizer", None), "averages", None)
+        weights = Live(self.emitted, self.model)
+        if not averages:
+            return weights
+        variables = self.logits.optimizer._trainable_variables
+        return {**weights, **weights.alongside(variables, averages)}
 
     def draw(self, seed: int) -> Mapping[str, Array]:
         """Initial weights of another model, drawn from this seed."""
@@ -308,8 +318,10 @@ class KerasSession:
             )
 
     def reset(self) -> None:
-        """Forget the optimizer's state."""
+        """Forget the optimizer's state, and what it has frozen."""
         self._compiled = False
+        for variable in self._trainable:
+            variable.trainable = True
 
     def state(self) -> dict[str, Array]:
         """Everything besides the weights that further updates depend on."""

@@ -62,6 +62,11 @@ def slots(graph: Graph) -> dict[str, Slot]:
     return found
 
 
+def takes_apart(graph: Graph) -> bool:
+    """Whether `weights_by_name` gives a variable's axes as well."""
+    return any(slot.own is not None for slot in slots(graph).values())
+
+
 def entries(values: Mapping[str, str]) -> str:
     """What stands between the braces of a dict."""
     return ", ".join(f"{literal(name)}: {value}" for name, value in values.items())

@@ -105,6 +105,10 @@ class NumpySession:
         found = {name: state[slot.path] for name, slot in self.emitted.slots.items()}
         return {name: value.copy() for name, value in found.items()} if copy else found
 
+    def trained(self) -> dict[str, Array]:
+        """The weights and their moving averages; the model's own arrays."""
+        return {**self.weights(copy=False), **_averages(self.model)}
+
     def draw(self, seed: int) -> Mapping[str, Array]:
         """Initial weights of another model, drawn from this seed."""
         state = self._make(self.module, seed).state()
@@ -429,7 +433,7 @@ class NumpySession:
                     At(update),
                     updates_per_epoch,
                 )
-                yield loss, tapped.model.state()
+                yield loss, {**tapped.model.state(), **_averages(tapped.model)}
         finally:
             tapped.model.zero_gradients()
 
@@ -438,6 +442,11 @@ class NumpySession:
         self.program.close()
         if self._tapped is not None:
             self._tapped.program.close()
+
+
+def _averages(model: Any) -> dict[str, Array]:
+    """The moving averages of the weights that training keeps, if it does."""
+    return {f"average/{name}": v for name, v in getattr(model, "averages", {}).items()}
 
 
 class _Tapped:

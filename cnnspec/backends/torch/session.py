@@ -126,6 +126,12 @@ class TorchSession:
         state = model.state_dict()
         return {n: _array(state[s.path]) for n, s in self.emitted.slots.items()}
 
+    def trained(self) -> dict[str, Array]:
+        """The weights and their moving averages; the model's own memory."""
+        averages: Mapping[str, torch.Tensor] = getattr(self.model, "averages", {})
+        found = {f"average/{name}": _array(value) for name, value in averages.items()}
+        return {**self.weights(copy=False), **found}
+
     def draw(self, seed: int) -> Mapping[str, Array]:
         """Initial weights of another model, drawn from this seed."""
         with torch.random.fork_rng():
@@ -297,8 +303,9 @@ class TorchSession:
         )
 
     def reset(self) -> None:
-        """Forget the optimizer's state."""
+        """Forget the optimizer's state, and what it has frozen."""
         self._optimizer = None
+        self.model.requires_grad_(True)
 
     def state(self) -> dict[str, Array]:
         """Everything besides the weights that further updates depend on."""

@@ -144,7 +144,7 @@ def _expected(case: Case) -> Array:
                     at=At(update),
                     updates_per_epoch=case.per_epoch,
                 )
-            return np.asarray(loss if case.name == "loss" else session.weights()[case.name])
+            return np.asarray(loss if case.name == "loss" else session.trained()[case.name])
         answer = session.gradients(
             inputs,
             cotangents={name: number.value for name, number in case.cotangents.items()},

@@ -21,7 +21,8 @@ from cnnspec.ops.base import Op
 from cnnspec.ops.initializer import Initializer
 from cnnspec.ops.slicing import SplitPart
 from cnnspec.schema import VERSION
-from cnnspec.training import Vocabulary
+from cnnspec.training import Fields, Vocabulary
+from cnnspec.treatment import treatment_of
 
 Plain = dict[str, Any]
 
@@ -84,6 +85,7 @@ def flat(
         if node.params and node.weights_id in owners:
             fields["share"] = owners[node.weights_id]
         owners.setdefault(node.weights_id, name)
+        fields |= {name: plain(value) for name, value in treatment_of(node).items()}
         layers.append({node.op.key: {**fields, **_given(node.op)}})
     found: Plain = {"input": inputs, "layers": layers}
     several = len(outputs) > 1
@@ -93,9 +95,7 @@ def flat(
         losses = list(training.losses.values())
         found["train"] = {
             "loss": {name: plain(losses[0]) for name in found["outputs"]},
-            "optimizer": plain(training.optimizer),
-            "schedule": plain(training.schedule),
-            "epochs": training.epochs,
+            **{name: plain(value) for name, value in training.written().items()},
         }
     found["seed"] = seed
     return found
@@ -143,6 +143,8 @@ def plain(value: object) -> Any:
     if isinstance(value, Initializer | Vocabulary):
         fields = {name: plain(getattr(value, name)) for name in type(value).model_fields}
         return {value.key: fields} if fields else value.key
+    if isinstance(value, Fields):
+        value = value.written()
     if isinstance(value, Mapping):
         return {name: plain(entry) for name, entry in value.items()}
     if isinstance(value, tuple | list):

@@ -15,9 +15,50 @@ def clip(gradients: Any) -> Any:
     return gradients
 
 
+class Optimizer(keras.optimizers.Optimizer):
+    """Clipping, weight decay and variables' own options; how far to go is for subclasses."""
+
+    def __init__(
+        self,
+        learning_rate: float,
+        decay: float = 0.0,
+        decoupled: bool = False,
+        options: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.decay, self.decoupled, self.options = decay, decoupled, dict(options or {})
+
+    def build(self, variables: Any) -> None:
+        """Options by the number of a variable: updates see none of its names."""
+        super().build(variables)
+        self.own = [self.options.get(variable.path, {}) for variable in variables]
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Clip, then update."""
+        super().apply(clip(grads), trainable_variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Decay, then take the change from the variable."""
+        own = self.own[self._get_variable_index(variable)]
+        rate = ops.cast(learning_rate, variable.dtype) * own.get("lr_scale", 1.0)
+        decay = own.get("weight_decay", self.decay)
+        gradient = ops.cast(gradient, variable.dtype)
+        if decay and self.decoupled:
+            self.assign(variable, variable * (1 - rate * decay))
+        elif decay:
+            gradient = gradient + decay * variable
+        self.assign_sub(variable, self.change(gradient, variable, rate))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"decay": self.decay, "decoupled": self.decoupled, "options": self.options}
+        return {**super().get_config(), **own}
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
-class SGD(keras.optimizers.Optimizer):
-    """SGD whose learning rate stays outside the momentum buffer; weight decay is coupled."""
+class SGD(Optimizer):
+    """SGD whose learning rate stays outside the momentum buffer."""
 
     def __init__(
         self,
@@ -25,12 +66,10 @@ class SGD(keras.optimizers.Optimizer):
         momentum: float = 0.0,
         dampening: float = 0.0,
         nesterov: bool = False,
-        coupled_decay: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
-        self.coupled_decay = coupled_decay
 
     def build(self, variables: Any) -> None:
         """One momentum buffer for each variable."""
@@ -38,21 +77,14 @@ class SGD(keras.optimizers.Optimizer):
             super().build(variables)
             self.buffers = self.add_optimizer_variables(variables, "momentum")
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Clip, then update."""
-        super().apply(clip(grads), trainable_variables)
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Set b = momentum * b + (1 - dampening) * g, at first g; p -= lr * b."""
-        gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_decay:
-            gradient = gradient + self.coupled_decay * variable
-        if self.momentum:
-            buffer = self.buffers[self._get_variable_index(variable)]
-            share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
-            self.assign(buffer, self.momentum * buffer + share * gradient)
-            gradient = gradient + self.momentum * buffer if self.nesterov else buffer
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * gradient)
+    def change(self, gradient: Any, variable: Any, rate: Any) -> Any:
+        """Set b = momentum * b + (1 - dampening) * g, at first g; rate * b."""
+        if not self.momentum:
+            return rate * gradient
+        buffer = self.buffers[self._get_variable_index(variable)]
+        share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
+        self.assign(buffer, self.momentum * buffer + share * gradient)
+        return rate * (gradient + self.momentum * buffer if self.nesterov else buffer)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -61,25 +93,22 @@ class SGD(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "dampening": self.dampening,
             "nesterov": self.nesterov,
-            "coupled_decay": self.coupled_decay,
         }
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Adam(keras.optimizers.Optimizer):
-    """Adam with epsilon beside the corrected root; weight decay is coupled."""
+class Adam(Optimizer):
+    """Adam with epsilon beside the corrected root."""
 
     def __init__(
         self,
         learning_rate: float,
         betas: Any = (0.9, 0.999),
         epsilon: float = 1e-8,
-        coupled_decay: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
         self.betas, self.epsilon = betas, epsilon
-        self.coupled_decay = coupled_decay
 
     def build(self, variables: Any) -> None:
         """Two moments for each variable."""
@@ -88,15 +117,8 @@ class Adam(keras.optimizers.Optimizer):
             self.first = self.add_optimizer_variables(variables, "first")
             self.second = self.add_optimizer_variables(variables, "second")
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Clip, then update."""
-        super().apply(clip(grads), trainable_variables)
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Set p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
-        gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_decay:
-            gradient = gradient + self.coupled_decay * variable
+    def change(self, gradient: Any, variable: Any, rate: Any) -> Any:
+        """Rate / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
         index = self._get_variable_index(variable)
         first, second = self.first[index], self.second[index]
         b1, b2 = self.betas
@@ -105,14 +127,8 @@ class Adam(keras.optimizers.Optimizer):
         self.assign_add(second, (1 - b2) * (ops.square(gradient) - second))
         # The correction of the root goes to rate and epsilon, which are scalars.
         root = ops.sqrt(1 - b2**t)
-        rate = ops.cast(learning_rate, variable.dtype) * root / (1 - b1**t)
-        self.assign_sub(variable, rate * first / (ops.sqrt(second) + self.epsilon * root))
+        return rate * root / (1 - b1**t) * first / (ops.sqrt(second) + self.epsilon * root)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "betas": self.betas,
-            "epsilon": self.epsilon,
-            "coupled_decay": self.coupled_decay,
-        }
+        return {**super().get_config(), "betas": self.betas, "epsilon": self.epsilon}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,37 @@ from cnnspec.backends.numpy.kernels.annotations import Array
 from cnnspec.backends.numpy.kernels.base import Model
 
 
-class SGD:
+class Optimizer:
+    """Weight decay and parameters' own options; how far an update goes is for subclasses."""
+
+    def __init__(
+        self,
+        model: Model,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        options: Callable[[str], Mapping[str, float]] | None = None,
+    ) -> None:
+        self.model, self.weight_decay, self.decoupled = model, weight_decay, decoupled
+        self.options = options
+
+    def step(self, gradients: Mapping[str, Array], learning_rate: float) -> None:
+        """Update every parameter that has a gradient."""
+        parameters = self.model.parameters()
+        for name, gradient in gradients.items():
+            p, own = parameters[name], self.options(name) if self.options else {}
+            rate = float(learning_rate) * own.get("lr_scale", 1.0)
+            decay = own.get("weight_decay", self.weight_decay)
+            if self.decoupled:
+                p *= 1 - rate * decay
+            coupled = bool(decay) and not self.decoupled
+            p -= self.change(name, gradient + decay * p if coupled else gradient, rate)
+
+    def change(self, name: str, gradient: Array, rate: float) -> Array:
+        """What is taken from a parameter."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
     """Gradient descent; b = momentum b + (1 - dampening) g (b = g at first), p -= rate b."""
 
     def __init__(
@@ -19,27 +51,23 @@ class SGD:
         momentum: float = 0.0,
         dampening: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        **options: Any,
     ) -> None:
-        self.model, self.momentum, self.dampening = model, momentum, dampening
-        self.nesterov, self.weight_decay = nesterov, weight_decay
+        super().__init__(model, **options)
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
         self.buffers: dict[str, Array] = {}
 
-    def step(self, learning_rate: float) -> None:
-        """Update every parameter that has a gradient."""
-        parameters = self.model.parameters()
-        for name, gradient in self.model.gradients().items():
-            p = parameters[name]
-            g = gradient + self.weight_decay * p if self.weight_decay else gradient
-            if self.momentum:
-                b = self.buffers.get(name)
-                b = g if b is None else self.momentum * b + (1 - self.dampening) * g
-                self.buffers[name] = b
-                g = g + self.momentum * b if self.nesterov else b
-            p -= float(learning_rate) * g
+    def change(self, name: str, gradient: Array, rate: float) -> Array:
+        """Along the gradient, or its buffer."""
+        if not self.momentum:
+            return rate * gradient
+        b = self.buffers.get(name)
+        b = gradient if b is None else self.momentum * b + (1 - self.dampening) * gradient
+        self.buffers[name] = b
+        return rate * (gradient + self.momentum * b if self.nesterov else b)
 
 
-class Adam:
+class Adam(Optimizer):
     """p -= rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), m and v means of g and g^2."""
 
     def __init__(
@@ -47,25 +75,22 @@ class Adam:
         model: Model,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        **options: Any,
     ) -> None:
-        self.model, self.betas, self.eps, self.weight_decay = model, betas, eps, weight_decay
+        super().__init__(model, **options)
+        self.betas, self.eps = betas, eps
         self.steps: dict[str, int] = {}
         self.means: dict[str, Array] = {}
         self.squares: dict[str, Array] = {}
 
-    def step(self, learning_rate: float) -> None:
-        """Update every parameter that has a gradient."""
+    def change(self, name: str, gradient: Array, rate: float) -> Array:
+        """Along the mean, over the root of the mean square."""
         beta1, beta2 = self.betas
-        parameters = self.model.parameters()
-        for name, gradient in self.model.gradients().items():
-            p = parameters[name]
-            g = gradient + self.weight_decay * p if self.weight_decay else gradient
-            t = self.steps[name] = self.steps.get(name, 0) + 1
-            m = self.means.setdefault(name, np.zeros_like(p))
-            v = self.squares.setdefault(name, np.zeros_like(p))
-            m += (1 - beta1) * (g - m)
-            v *= beta2
-            v += (1 - beta2) * g * g
-            scale = np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps
-            p -= float(learning_rate) / (1 - beta1**t) * (m / scale)
+        t = self.steps[name] = self.steps.get(name, 0) + 1
+        m = self.means.setdefault(name, np.zeros_like(gradient))
+        v = self.squares.setdefault(name, np.zeros_like(gradient))
+        m += (1 - beta1) * (gradient - m)
+        v *= beta2
+        v += (1 - beta2) * gradient * gradient
+        scale = np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps
+        return rate / (1 - beta1**t) * (m / scale)

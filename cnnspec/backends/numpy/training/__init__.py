@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from cnnspec.backends import training as common
+from cnnspec.backends.numpy.training import losses, optimizers, updates
+from cnnspec.backends.training import options, rate
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
-from cnnspec.training import CrossEntropy, Loss, Optimizer, Sgd
 
 NAMES = (
     "LOSS_WEIGHTS",
+    "MAX_NORM",
+    "PENALTY",
     "SEED",
+    "after_update",
     "clip",
     "learning_rate",
     "loss_gradient",
     "loss_sum",
     "make_optimizer",
+    "parameter_options",
+    "penalty",
+    "penalty_gradient",
     "train_step",
+    "trained_gradients",
 )
 
 
@@ -32,21 +40,25 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
         writer.line('"""Gradient of each sum with respect to its output."""')
         _write_by_output(graph, writer, 1)
     writer.blank(2)
-    with writer.indented("def make_optimizer(model):"):
-        writer.line('"""The optimizer; `train_step` gives it the learning rate."""')
-        writer.line(f"return {optimizer(training.optimizer)}")
+    if common.penalties(graph):
+        updates.write_penalty(graph, writer)
+        writer.blank(2)
+    if options.has(graph):
+        options.write(graph, writer)
+        writer.blank(2)
+    if options.freezes(graph):
+        updates.write_trained(writer)
+        writer.blank(2)
+    _make_optimizer(graph, writer)
     writer.blank(2)
-    common.write_learning_rate(writer, training)
+    rate.write(writer, training)
     writer.blank(2)
-    common.write_clip(writer)
+    updates.write_clip(writer, training.clip)
     writer.blank(2)
+    if updates.follows(graph):
+        updates.write_after_update(graph, writer)
+        writer.blank(2)
     _train_step(graph, writer, random=random)
-
-
-def loss_expression(loss: Loss, output: str, target: str) -> Code:
-    """The kernel of a loss: ((sum, weight), gradient)."""
-    kernel = "cross_entropy" if isinstance(loss, CrossEntropy) else "squared_error"
-    return call(kernel, Code(output), Code(target))
 
 
 def _write_by_output(graph: Graph, writer: Writer, part: int) -> None:
@@ -57,7 +69,7 @@ def _write_by_output(graph: Graph, writer: Writer, part: int) -> None:
         pair = ("outputs", "targets")
         if len(training.losses) > 1:
             pair = (f"outputs[{key}]", f"targets[{key}]")
-        entries[name] = Code(f"{loss_expression(loss, *pair)}[{part}]")
+        entries[name] = Code(f"{losses.spelled(loss, *pair)}[{part}]")
     if common.by_mode(graph):
         common.write_by_mode(graph, writer, entries)
         return
@@ -65,10 +77,22 @@ def _write_by_output(graph: Graph, writer: Writer, part: int) -> None:
     writer.line(f"return {{{listed}}}")
 
 
-def optimizer(made: Optimizer) -> Code:
-    """The constructor of the kernel library's optimizer."""
-    name = "SGD" if isinstance(made, Sgd) else "Adam"
-    return call(name, Code("model"), **common.optimizer_options(made))
+def _make_optimizer(graph: Graph, writer: Writer) -> None:
+    made = common.section(graph).optimizer
+    name, arguments = optimizers.spelled(made)
+    if made.weight_decay:
+        arguments["weight_decay"] = made.weight_decay
+    if made.decoupled and common.decays(graph):
+        arguments["decoupled"] = True
+    if options.has(graph):
+        arguments["options"] = Code(options.NAME)
+    with writer.indented("def make_optimizer(model):"):
+        writer.line('"""The optimizer; `train_step` gives it the learning rate."""')
+        if common.section(graph).average is not None:
+            trained = " if parameter_options(n) is not None" if options.freezes(graph) else ""
+            copies = f"n: p.copy() for n, p in model.parameters().items(){trained}"
+            writer.line(f"model.averages = {{{copies}}}")
+        writer.line(f"return {call(name, Code('model'), **arguments)}")
 
 
 def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
@@ -83,8 +107,7 @@ def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
         writer.line("losses = loss_sum(outputs, targets)")
         writer.line("gradients = loss_gradient(outputs, targets)")
         writer.line("model.zero_gradients()")
-        training = common.section(graph)
-        weighted = common.weighted(training)
+        weighted = common.weighted(common.section(graph))
         scale = "LOSS_WEIGHTS[name] * gradients[name]" if weighted else "gradients[name]"
         if len(graph.outputs) == 1:
             name = literal(graph.outputs[0].name)
@@ -94,6 +117,9 @@ def _train_step(graph: Graph, writer: Writer, *, random: bool) -> None:
             writer.line(
                 f"backward({{name: {scale} / weight for name, (_, weight) in losses.items()}})"
             )
-        writer.line("clip(model.gradients())")
-        writer.line("optimizer.step(learning_rate(update, updates_per_epoch))")
-        writer.line(f"return {common.total_loss(training)}")
+        writer.line(f"loss = {common.total_loss(graph)}")
+        found = updates.gradients(graph)
+        writer.line(f"optimizer.step(clip({found}), learning_rate(update, updates_per_epoch))")
+        if updates.follows(graph):
+            writer.line("after_update(model)")
+        writer.line("return loss")

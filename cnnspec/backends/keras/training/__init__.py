@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from cnnspec.backends import training as common
+from cnnspec.backends.keras.training import losses, optimizers, updates
 from cnnspec.backends.text import folded
+from cnnspec.backends.training import options, rate
 from cnnspec.backends.writer import Code, Writer, call, literal
 from cnnspec.graph import Graph
-from cnnspec.training import CrossEntropy, Loss, Optimizer, Sgd
 
 NAMES = (
     "LOSSES",
     "LOSS_WEIGHTS",
+    "MAX_NORM",
     "MeanLoss",
+    "PENALTY",
     "SEED",
+    "clip",
     "compile_model",
     "learning_rate",
     "loss_sum",
     "make_optimizer",
+    "parameter_options",
     "train_step",
 )
 
@@ -28,8 +33,8 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
     several = len(training.losses) > 1
     if several:
         writer.blank(2)
-        losses = ", ".join(f"{literal(n)}: {function(x)}" for n, x in training.losses.items())
-        writer.line(f"LOSSES = {{{losses}}}")
+        made = ", ".join(f"{literal(n)}: {losses.function(x)}" for n, x in training.losses.items())
+        writer.line(f"LOSSES = {{{made}}}")
     if weighted:
         writer.blank(1 if several else 2)
         weights = ", ".join(
@@ -37,6 +42,33 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
         )
         writer.line(f"LOSS_WEIGHTS = {{{weights}}}")
     writer.blank(2)
+    _loss_sum(graph, writer, several=several)
+    writer.blank(2)
+    writer.line("@keras.saving.register_keras_serializable(PACKAGE)")
+    with writer.indented("class MeanLoss(keras.losses.Loss):"):
+        _mean_loss(writer, several=several)
+    writer.blank(2)
+    if training.clip is not None:
+        updates.write_clip(writer, training.clip)
+        writer.blank(2)
+    if options.has(graph):
+        options.write(graph, writer)
+        writer.blank(2)
+    _make_optimizer(graph, writer)
+    writer.blank(2)
+    rate.write(writer, training)
+    writer.blank(2)
+    _compile(graph, writer, several=several, weighted=weighted)
+    writer.blank(2)
+    with writer.indented("def train_step(model, inputs, targets, update, updates_per_epoch):"):
+        writer.line('"""One update of a compiled model; returns the loss before it."""')
+        if random:
+            writer.line("set_position(model, update)")
+        writer.line("model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)")
+        writer.line('return model.train_on_batch(inputs, targets, return_dict=True)["loss"]')
+
+
+def _loss_sum(graph: Graph, writer: Writer, *, several: bool) -> None:
     with writer.indented("def loss_sum(outputs, targets):"):
         writer.line('"""Sum of the loss over a batch and its weight, for each output."""')
         if common.by_mode(graph):
@@ -50,32 +82,9 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
                 "return {name: LOSSES[name](outputs[name], targets[name]) for name in outputs}"
             )
         else:
-            ((name, loss),) = training.losses.items()
-            writer.line(f"return {{{literal(name)}: {function(loss)}(outputs, targets)}}")
-    writer.blank(2)
-    writer.line("@keras.saving.register_keras_serializable(PACKAGE)")
-    with writer.indented("class MeanLoss(keras.losses.Loss):"):
-        _mean_loss(writer, several=several)
-    writer.blank(2)
-    with writer.indented("def make_optimizer(model):"):
-        writer.line('"""The optimizer; `train_step` sets its learning rate before each update."""')
-        writer.line(f"return {optimizer(training.optimizer)}")
-    writer.blank(2)
-    common.write_learning_rate(writer, training)
-    writer.blank(2)
-    _compile(graph, writer, several=several, weighted=weighted)
-    writer.blank(2)
-    with writer.indented("def train_step(model, inputs, targets, update, updates_per_epoch):"):
-        writer.line('"""One update of a compiled model; returns the loss before it."""')
-        if random:
-            writer.line("set_position(model, update)")
-        writer.line("model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)")
-        writer.line('return model.train_on_batch(inputs, targets, return_dict=True)["loss"]')
-
-
-def function(loss: Loss) -> Code:
-    """The function that sums this loss."""
-    return Code("cross_entropy" if isinstance(loss, CrossEntropy) else "squared_error")
+            ((name, loss),) = common.section(graph).losses.items()
+            made = losses.spelled(loss, "outputs", "targets")
+            writer.line(f"return {{{literal(name)}: {made}}}")
 
 
 def _mean_loss(writer: Writer, *, several: bool) -> None:
@@ -94,10 +103,47 @@ def _mean_loss(writer: Writer, *, several: bool) -> None:
         writer.line("return total / weight")
 
 
+def _make_optimizer(graph: Graph, writer: Writer) -> None:
+    training = common.section(graph)
+    made = training.optimizer
+    name, arguments = optimizers.spelled(made)
+    # Keras' own `weight_decay` is decoupled.
+    if made.weight_decay:
+        arguments["decay"] = made.weight_decay
+    if made.decoupled and common.decays(graph):
+        arguments["decoupled"] = True
+    if updates.follows(graph):
+        name = updates.write_class(name, writer)
+        writer.blank(2)
+        if common.constraints(graph):
+            updates.write_limits(graph, writer)
+            arguments["limits"] = Code("limits")
+        if training.average is not None:
+            arguments["average"] = training.average.decay
+    with writer.indented("def make_optimizer(model):"):
+        writer.line('"""The optimizer; `train_step` sets its learning rate before each update."""')
+        if options.has(graph):
+            updates.write_options(graph, writer)
+            arguments["options"] = Code("options")
+        if common.constraints(graph):
+            updates.write_by_path(graph, writer)
+        constructor = call(name, made.lr, **arguments)
+        if training.average is None:
+            writer.line(f"return {constructor}")
+            return
+        writer.line(f"optimizer = {constructor}")
+        writer.line("optimizer.build(model.trainable_variables)  # averages start at the weights")
+        writer.line("return optimizer")
+
+
 def _compile(graph: Graph, writer: Writer, *, several: bool, weighted: bool) -> None:
+    if common.penalties(graph):
+        common.write_penalties(graph, writer)
     with writer.indented("def compile_model(model, **options):"):
         what = "`logits_model`" if folded(graph) else "the model"
         writer.line(f'"""Compile {what} for training."""')
+        if common.penalties(graph):
+            updates.write_penalty(graph, writer)
         loss = "{name: MeanLoss(name=name) for name in LOSSES}" if several else "MeanLoss()"
         if weighted:
             if several:
@@ -107,11 +153,3 @@ def _compile(graph: Graph, writer: Writer, *, several: bool, weighted: bool) -> 
         else:
             options = "jit_compile=False, **options"
         writer.line(f"model.compile(make_optimizer(model), {loss}, {options})")
-
-
-def optimizer(made: Optimizer) -> Code:
-    """The constructor of the emitted optimizer."""
-    # Keras' own `weight_decay` is decoupled.
-    names = {"eps": "epsilon", "weight_decay": "coupled_decay"}
-    name = "SGD" if isinstance(made, Sgd) else "Adam"
-    return call(name, made.lr, **common.optimizer_options(made, names))
