@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cnnspec.cli.app import ForceOption, ParameterOption, SpecArgument, command
-from cnnspec.cli.terminal import say
+from cnnspec.cli.app import (
+    DataOption,
+    ForceOption,
+    ParameterOption,
+    SeedOption,
+    SpecArgument,
+    command,
+)
+from cnnspec.cli.app import BackendOption as TrainedIn
+from cnnspec.cli.terminal import out, say
 
 if TYPE_CHECKING:
     from cnnspec.images import Scaling
@@ -36,12 +44,7 @@ DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="Of all arithmetic."
 DeviceOption = Annotated[
     Literal["cpu", "cuda"], typer.Option("--device", help="Of all back ends but NumPy.")
 ]
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data", metavar="NAME", help="digits: real handwritten ones.", show_default=False
-    ),
-]
+FormOption = Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")]
 ResizeOption = Annotated[
     bool,
     typer.Option("--resize", help="Resize pictures of another size, instead of refusing them."),
@@ -50,8 +53,13 @@ InvertOption = Annotated[
     bool, typer.Option("--invert", help="Take 1 - p of each pixel p: for dark strokes on white.")
 ]
 RescaleOption = Annotated[
-    str,
-    typer.Option("--rescale", metavar="LOW,HIGH", help="What black and white become."),
+    str | None,
+    typer.Option(
+        "--rescale",
+        metavar="LOW,HIGH",
+        help="What black and white become.",
+        show_default="as the spec's `data:` says, else 0,1",
+    ),
 ]
 MeanOption = Annotated[
     str | None,
@@ -70,16 +78,16 @@ StdOption = Annotated[
 ]
 
 
-def scaling(rescale: str, mean: str | None, std: str | None, *, invert: bool) -> Scaling:
-    """How pixels become inputs, as the options say."""
+def scaling(rescale: str | None, mean: str | None, std: str | None) -> Scaling | None:
+    """How pixels become inputs, as the options say; None where they say nothing."""
+    if rescale is None and mean is None and std is None:
+        return None
     from cnnspec.images import Scaling
 
-    ends = _numbers("--rescale", rescale)
+    ends = _numbers("--rescale", rescale) or (0.0, 1.0)
     if len(ends) != 2:
         raise typer.BadParameter("two numbers, such as -1,1", param_hint="--rescale")
-    return Scaling(
-        ends[0], ends[1], _numbers("--mean", mean), _numbers("--std", std), invert=invert
-    )
+    return Scaling(ends[0], ends[1], _numbers("--mean", mean), _numbers("--std", std))
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:
@@ -181,7 +189,7 @@ def features(
     ] = None,
     resize: ResizeOption = False,
     invert: InvertOption = False,
-    rescale: RescaleOption = "0,1",
+    rescale: RescaleOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
     best: BestOption = False,
@@ -206,7 +214,7 @@ def features(
     from cnnspec.inspect.running import command as run
     from cnnspec.inspect.sheets import Options
 
-    pixels = scaling(rescale, mean, std, invert=invert)
+    pixels = scaling(rescale, mean, std)
     gc.enable()  # see `cnnspec.__main__`
     status = run(
         spec,
@@ -217,6 +225,7 @@ def features(
         data=data,
         resize=resize,
         scaling=pixels,
+        invert=invert,
         backend=backend,
         dtype=dtype,
         device=device,
@@ -228,3 +237,226 @@ def features(
         parameters=parameters or (),
     )
     raise typer.Exit(status)
+
+
+@command("evaluate")
+def evaluate(
+    spec: SpecArgument,
+    *,
+    weights: WeightsOption,
+    data: DataOption = None,
+    half: Annotated[
+        Literal["test", "train", "validation"], typer.Option("--split", help="Which samples.")
+    ] = "test",
+    form: FormOption = "text",
+    best: BestOption = False,
+    backend: BackendOption = "numpy",
+    dtype: DtypeOption = "float64",
+    device: DeviceOption = "cpu",
+    parameters: ParameterOption = None,
+) -> None:
+    """Measure a trained network: loss, accuracy, top-5, each class, and the confusion matrix.
+
+    Examples:
+      cnnspec evaluate specs/digits.yaml --weights runs/digits
+      cnnspec evaluate net.yaml -w net.safetensors -b keras --split train --format json
+    """
+    from cnnspec.evaluate.scoring import command as run
+
+    gc.enable()  # see `cnnspec.__main__`
+    status = run(
+        spec,
+        weights=weights,
+        best=best,
+        data=data,
+        half=half,
+        backend=backend,
+        dtype=dtype,
+        device=device,
+        form=form,
+        out=out,
+        parameters=parameters or (),
+    )
+    raise typer.Exit(status)
+
+
+@command("predict")
+def predict(
+    spec: SpecArgument,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE",
+            help="PNG, JPEG, .npy, .npz or safetensors, each one sample.",
+            show_default=False,
+        ),
+    ],
+    *,
+    weights: WeightsOption,
+    data: DataOption = None,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many classes.")] = 5,
+    form: FormOption = "text",
+    resize: ResizeOption = False,
+    invert: InvertOption = False,
+    rescale: RescaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    best: BestOption = False,
+    backend: BackendOption = "numpy",
+    dtype: DtypeOption = "float64",
+    device: DeviceOption = "cpu",
+    parameters: ParameterOption = None,
+) -> None:
+    """Say what a trained network takes pictures for.
+
+    Prints the likeliest classes of each, with their probabilities. A file that cannot be used is
+    named, the others are answered all the same, and the exit status is 1.
+
+    Examples:
+      cnnspec predict net.yaml cat.jpg dog.jpg --weights runs/net --resize
+      cnnspec predict mnist.yaml drawn.png -w runs/mnist --resize --invert --top 3
+      cnnspec predict net.yaml *.png -w net.safetensors --format json
+    """
+    from cnnspec.evaluate.predicting import command as run
+
+    gc.enable()  # see `cnnspec.__main__`
+    status = run(
+        spec,
+        weights=weights,
+        best=best,
+        images=images,
+        data=data,
+        top=top,
+        resize=resize,
+        scaling=scaling(rescale, mean, std),
+        invert=invert,
+        backend=backend,
+        dtype=dtype,
+        device=device,
+        form=form,
+        out=out,
+        say=say,
+        parameters=parameters or (),
+    )
+    raise typer.Exit(status)
+
+
+@command("finetune")
+def finetune(
+    spec: SpecArgument,
+    *,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            "-w",
+            metavar="FILE",
+            help="Of the old network: safetensors, a run directory, or a state dict of torch.",
+            show_default=False,
+        ),
+    ],
+    of: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SPEC",
+            help="Of the old network, for the order of its layers.",
+            show_default="the new one",
+        ),
+    ] = None,
+    drop_after: Annotated[
+        str | None,
+        typer.Option(
+            "--drop-after",
+            metavar="LAYER",
+            help="Take nothing of what comes after this layer or block of the old network.",
+            show_default=False,
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--freeze",
+            metavar="PATTERN",
+            help="Do not train these: parameters, layers, blocks, or a pattern with *; may be "
+            "given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rate",
+            metavar="PATTERN=FACTOR",
+            help="Train these with so many times the learning rate; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    backend: TrainedIn,
+    data: DataOption = None,
+    directory: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="RUNDIR", help="Of the new run.", show_default=False
+        ),
+    ] = None,
+    dtype: DtypeOption = "float64",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            min=0,
+            max=1_000_000,
+            metavar="N",
+            help="Instead of those of the spec.",
+            show_default=False,
+        ),
+    ] = None,
+    best: BestOption = False,
+    parameters: ParameterOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Train a network that starts from the weights of another one, of any back end.
+
+    Parameters whose names and shapes fit are taken over, the others are drawn; all are listed. A
+    shape that differs is an error, unless --drop-after leaves it out.
+
+    Examples:
+      cnnspec finetune new.yaml -w runs/old --drop-after features --freeze features -b keras
+      cnnspec finetune new.yaml -w resnet18.pth --drop-after avgpool --rate 'layer*=0.1' -b torch
+    """
+    from cnnspec.finetune import command as run
+
+    gc.enable()  # see `cnnspec.__main__`
+    status = run(
+        spec,
+        weights=weights,
+        best=best,
+        of=of,
+        drop_after=drop_after,
+        freeze=freeze or (),
+        rates=dict(_rate(text) for text in rate or ()),
+        backend=backend,
+        data=data,
+        directory=directory,
+        dtype=dtype,
+        epochs=epochs,
+        seed=seed,
+        force=force,
+        out=out,
+        say=say,
+        parameters=parameters or (),
+    )
+    raise typer.Exit(status)
+
+
+def _rate(text: str) -> tuple[str, float]:
+    pattern, equals, factor = text.rpartition("=")
+    try:
+        number = float(factor)
+    except ValueError:
+        number = float("nan")
+    if not equals or not pattern or number != number:
+        raise typer.BadParameter(f"{text!r} is not of the form PATTERN=FACTOR", param_hint="--rate")
+    return pattern, number

@@ -11,13 +11,10 @@ from cnnspec.backends.base import Backend, Dtype, Session, Style
 from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import Diagnostic, SetupError
 from cnnspec.graph import Graph
-from cnnspec.train.rundir import WEIGHTS
+from cnnspec.train.rundir import BEST, WEIGHTS
 from cnnspec.weights import read_weights
 
 __all__ = ["opened", "trained_weights", "weights_file"]
-
-BEST = "best.safetensors"
-"""In a run directory, the weights of the epoch that was the best."""
 
 
 def weights_file(path: str, *, best: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,10 @@ class Scaling:
     std: tuple[float, ...] = ()
     invert: bool = False
 
+    def inverted(self, wanted: bool) -> Scaling:
+        """The same, with `invert` as it is wanted."""
+        return dataclasses.replace(self, invert=wanted)
+
     def apply(self, pixels: Array) -> Array:
         """Scale (channels, rows, columns).
 
@@ -52,12 +57,12 @@ class Scaling:
                 )
             )
         array = np.array(values or (default,), np.float64)[:, None, None]
-        if not np.isfinite(array).all() or (name == "std" and not (array > 0).all()):
+        if not np.isfinite(array).all() or (name == "std" and not array.all()):
             raise SetupError(
                 Diagnostic(
                     "bad-scaling",
                     f"`{name}` is {', '.join(map(str, values))}",
-                    help="deviations are finite and above 0" if name == "std" else "",
+                    help="deviations are finite and not 0" if name == "std" else "",
                 )
             )
         return array

@@ -33,7 +33,7 @@ def stored_sample(data: Dataset, number: int, graph: Graph) -> Sample:
                 f"{len(data.test) - 1:,}, and no {number}",
             )
         )
-    inputs, targets = data.test.take(slice(number, number + 1))
+    inputs, targets = data.test.take(np.array([number]))
     names = [entry.name for entry in graph.inputs]
     if len(names) == len(inputs) == 1:
         inputs = dict(zip(names, inputs.values(), strict=True))

@@ -10,6 +10,7 @@ from cnnspec import data as sources
 from cnnspec import document, files
 from cnnspec.backends.base import Dtype
 from cnnspec.build import build
+from cnnspec.evaluate.described import class_names, described, scaling_of
 from cnnspec.evaluate.model import trained_weights
 from cnnspec.images.sample import Scaling, assemble
 from cnnspec.images.stored import stored_sample
@@ -35,7 +36,8 @@ def command(
     sample: int | None,
     data: str | None,
     resize: bool,
-    scaling: Scaling,
+    scaling: Scaling | None,
+    invert: bool,
     backend: str,
     dtype: Dtype,
     device: str,
@@ -56,7 +58,8 @@ def command(
         sample: instead of these the number of a sample in the test set of `data`.
         data: name of a source, which also names the classes.
         resize: whether pictures of another size are resized.
-        scaling: of pixels.
+        scaling: of pixels; None for that of the spec's data section.
+        invert: whether 1 - p is taken of each pixel p.
         backend: name of the back end.
         dtype: of all arithmetic.
         device: as the framework calls it.
@@ -76,14 +79,18 @@ def command(
     refuse_used(directory, force=force)
     require_drawing()
     graph = build(read_spec(document.read(spec), written(parameters))).graph
-    source = None if data is None and sample is None else sources.load(data or "digits")
-    if sample is not None:
-        assert source is not None
-        shown = stored_sample(source, sample, graph)
+    run = described(weights)
+    if sample is None:
+        entry = graph.inputs[0]
+        if scaling is None:
+            scaling = scaling_of(graph, entry.name, entry.shape[0], run)
+        shown = assemble(images, graph, resize=resize, scaling=scaling.inverted(invert))
+        classes = class_names(graph, data, run)
     else:
-        shown = assemble(images, graph, resize=resize, scaling=scaling)
+        source = sources.given(data, graph, statistics=run.statistics or None)
+        shown = stored_sample(source, sample, graph)
+        classes = source.classes
     values = trained_weights(weights, graph, best=best)
-    classes = () if source is None else source.classes
     found = features(
         graph,
         backend,

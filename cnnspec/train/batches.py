@@ -31,7 +31,9 @@ class Batch:
     targets: Mapping[str, Array]
 
 
-def batches(split: Samples, *, batch: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+def batches(
+    split: Samples, *, batch: int, seed: int, epoch: int, start: int = 0
+) -> Iterator[Batch]:
     """The batches of an epoch from number `start` on; they depend on nothing but the arguments.
 
     Args:

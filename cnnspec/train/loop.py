@@ -58,6 +58,7 @@ def train(
     force: bool = False,
     resume: bool = False,
     checkpoint_every: int | None = None,
+    initial: Mapping[str, Array] | None = None,
 ) -> Result:
     """Train a network with the training functions of its own emitted file.
 
@@ -78,6 +79,7 @@ def train(
         force: whether a directory may be used that is not empty.
         resume: whether to go on with the run in the directory; where there is none, it begins.
         checkpoint_every: updates between checkpoints, besides the one after each epoch.
+        initial: weights to start from, by canonical name; by default drawn from the seed.
 
     Returns:
         The metrics of every epoch, and the weights after the last.
@@ -130,7 +132,7 @@ def train(
         if directory is not None:
             directory.open()
         found = _resumed(directory, begun, progress) if directory is not None and resume else None
-        _assign(session, graph, found)
+        _assign(session, graph, found, initial)
         if directory is not None:
             if found is None:
                 directory.clear()
@@ -175,9 +177,12 @@ def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> 
     return found
 
 
-def _assign(session: Session, graph: Graph, found: Checkpoint | None) -> None:
+def _assign(
+    session: Session, graph: Graph, found: Checkpoint | None, initial: Mapping[str, Array] | None
+) -> None:
     if found is None:
-        session.assign(initial_weights(graph))
+        drawn = initial_weights(graph) if initial is None else fit_weights(initial, graph)
+        session.assign(drawn)
         return
     session.assign(fit_weights(found.weights, graph, what="the weights of the checkpoint"))
     session.restore(found.state)
@@ -190,5 +195,5 @@ def _described(data: Dataset) -> dict[str, object]:
         "test": len(data.test),
         "classes": data.classes,
     }
-    statistics = getattr(data, "statistics", None)  # of data that a `data:` section describes
-    return found if statistics is None else {**found, "statistics": statistics}
+    statistics = {name: dataclasses.asdict(each) for name, each in data.statistics.items()}
+    return {**found, "statistics": statistics} if statistics else found
