@@ -236,11 +236,17 @@ def test_summary_and_spaced() -> None:
             ("conv, 8x2x5", "batch_norm, 12x64"),
         ),
         ("video_3d", Options(layers="conv2", patch=8, stride=8), ("4 of 8 input channels shown",)),
-        ("two_towers", Options(layers="mix,place", patch=8), ("16 of 20 filters shown",)),
-        (
+        pytest.param(
+            "two_towers",
+            Options(layers="mix,place", patch=8),
+            ("16 of 20 filters shown",),
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
             "unet",
             Options(layers="up1.upconv", occlusion=False, most=5),
             ("5 of 16 channels shown",),
+            marks=pytest.mark.nightly,
         ),
         ("mnist_softmax", Options(occlusion=False), ("dense, 10x784",)),
         ("cifar10_simple", Options(layers="conv1", most=3), ("grey is 0; 3 of 32 filters shown",)),
@@ -271,6 +277,17 @@ def test_values_that_are_not_finite_are_counted() -> None:
     assert "no finite value" in feature_maps(network.nodes[0], value, most=4).facts
     value[0] = 0
     assert "all 0, 16 not finite" in feature_maps(network.nodes[0], value, most=4).facts
+
+
+def test_filters_of_a_transposed_convolution() -> None:
+    """Its weight has the input channels first; a row of the grid is a filter all the same."""
+    network = graph(
+        "cnnspec: 1\ninput: [20, 4, 4]\nlayers: [{conv_transpose: {filters: 3, kernel: 2}}]\n"
+    )
+    (node,) = network.nodes
+    sheet = filters(node, node.params[0], np.ones((20, 3, 2, 2)), most=64)
+    assert sheet is not None
+    assert sheet.facts.endswith("; 16 of 20 input channels shown")
 
 
 def test_a_vector_is_no_filter(small: Graph) -> None:

@@ -13,7 +13,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cnnspec.cli import comparing, compiling, data, fuzzing, proving, reading, using
+from cnnspec.cli import (
+    comparing,
+    compiling,
+    data,
+    finetuning,
+    fuzzing,
+    inspecting,
+    proving,
+    reading,
+    using,
+)
 from cnnspec.cli.app import app
 from cnnspec.cli.terminal import report
 from cnnspec.diagnostics import UserError
@@ -23,7 +33,9 @@ __all__ = [
     "comparing",
     "compiling",
     "data",
+    "finetuning",
     "fuzzing",
+    "inspecting",
     "main",
     "proving",
     "reading",

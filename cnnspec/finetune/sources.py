@@ -28,8 +28,8 @@ COUNTERS = "num_batches_tracked"
 def read_any(path: str, *, best: bool = False) -> dict[str, Array]:
     """Read all tensors of a file.
 
-    Of a torch file nothing but tensors is unpickled. A prefix `module.` that all names have is taken off, batch norms'
-    counters of batches are left out.
+    Of a torch file nothing but tensors is unpickled. A prefix `module.` that all names have is
+    taken off; batch norms' counters of batches are left out.
 
     Args:
         path: safetensors, a run directory, or a state dict that `torch.save` has written, on its
