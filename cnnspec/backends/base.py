@@ -295,6 +295,20 @@ class Session(Protocol):
     def reset(self) -> None:
         """Forget the optimizer's state."""
 
+    def state(self) -> dict[str, Array]:
+        """Copies of everything besides the weights that further updates depend on.
+
+        That is the optimizer's buffers and step counters, and averages of the weights where the
+        file keeps them. What belongs to a parameter is called `momentum/conv1.weight`, in canonical
+        layout or a single number; what does not, `optimizer/iterations`. Empty before an update.
+        """
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this `state`; weights are `assign`ed apart.
+
+        DataError where the state is that of another network or optimizer.
+        """
+
     def trains(self) -> bool:
         """Whether the file has the training functions."""
 

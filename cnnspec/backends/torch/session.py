@@ -42,6 +42,8 @@ except ImportError as fault:
         )
     ) from fault
 
+from cnnspec.backends.torch import state as kept
+
 UNSTORED = "num_batches_tracked"
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -298,6 +300,17 @@ class TorchSession:
         """Forget the optimizer's state, and what it has frozen."""
         self._optimizer = None
         self.model.requires_grad_(True)
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        return (
+            {} if self._optimizer is None else kept.read(self.emitted, self.model, self._optimizer)
+        )
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._optimizer = self.module.make_optimizer(self.model)
+        kept.write(self.emitted, self.model, self._optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""

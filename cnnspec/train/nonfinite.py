@@ -1,0 +1,153 @@
+"""Where a run that diverged went wrong first: the layer, and its line of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnspec.backends.base import At, Session
+from cnnspec.data.dataset import Array
+from cnnspec.diagnostics import DataError, Diagnostic, Label
+from cnnspec.graph import Graph, Value
+from cnnspec.train.batches import Batch
+from cnnspec.train.checkpoint import Checkpoint
+from cnnspec.train.updates import Updates
+
+__all__ = ["Place", "fault", "finite", "in_evaluation", "in_update"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What was the first that was not finite.
+
+    Attributes:
+        message: says so.
+        value: the node or input whose line of the spec is shown, None where it cannot be told.
+    """
+
+    message: str
+    value: Value | None = None
+
+
+def finite(arrays: Mapping[str, Array]) -> bool:
+    """Whether every number of all arrays is."""
+    return all(np.isfinite(array).all() for array in arrays.values())
+
+
+def fault(what: str, place: Place, kept: str) -> DataError:
+    """What to raise.
+
+    Args:
+        what: the symptom and when it was seen.
+        place: where it began.
+        kept: what of the run is still there.
+    """
+    origin = None if place.value is None else place.value.origin
+    notes = (place.message, kept) if place.message else (kept,)
+    return DataError(
+        Diagnostic(
+            "loss-not-finite",
+            what,
+            None if origin is None else Label(origin.span, "went non-finite first"),
+            notes=notes,
+            help="a smaller `lr`, or inputs of about unit size",
+        )
+    )
+
+
+def in_update(
+    session: Session,
+    updates: Updates,
+    graph: Graph,
+    good: Checkpoint,
+    batches: Iterable[Batch],
+    updates_per_epoch: int,
+    between: Callable[[], None],
+) -> Place:
+    """Repeat the updates since a checkpoint, up to the one that went wrong.
+
+    An update has changed the weights before its loss is known, so they have to be made again.
+
+    Args:
+        session: its weights and state are those of the last update that is examined afterwards.
+        updates: makes them.
+        graph: the network.
+        good: the weights and state to begin with.
+        batches: of the updates since then; the last one is that whose loss was not finite, or after
+            which the weights were not.
+        updates_per_epoch: number of them.
+        between: is called before each; what it raises ends the search.
+    """
+    session.assign(good.weights)
+    session.reset()
+    session.restore(good.state)
+    number = good.epoch * updates_per_epoch + good.update
+    for batch in batches:
+        between()
+        at = At(update=number, first=batch.first)
+        before = dict(session.weights())
+        with np.errstate(all="ignore"):
+            loss = updates.update(batch, at, updates_per_epoch)
+        if not np.isfinite(loss) or not finite(session.weights(copy=False)):
+            session.assign(before)
+            return _traced(session, graph, batch, at, training=True)
+        number += 1
+    return Place("the same updates, made once more, stayed finite")
+
+
+def in_evaluation(
+    session: Session, graph: Graph, inputs: Mapping[str, Array], targets: Mapping[str, Array]
+) -> Place:
+    """The place in a pass in inference mode, with the weights that the session has."""
+    batch = Batch(0, 0, len(next(iter(inputs.values()))), inputs, targets)
+    return _traced(session, graph, batch, At(), training=False)
+
+
+def _traced(session: Session, graph: Graph, batch: Batch, at: At, *, training: bool) -> Place:
+    for entry in graph.inputs:
+        if not np.isfinite(batch.inputs[entry.name]).all():
+            return Place(f"the data of the input `{entry.name}` are not finite", entry)
+    owners = graph.owners()
+    for name, array in session.weights(copy=False).items():
+        if not np.isfinite(array).all():
+            return Place(f"`{name}` is not finite", graph.node(owners[name]))
+    with np.errstate(all="ignore"):
+        values = session.trace(batch.inputs, training=training, at=at).values
+    for node in graph.nodes:
+        if node.id in values and not np.isfinite(values[node.id]).all():
+            what = "the values of `{}` are the first that are not finite"
+            return Place(what.format(node.id), node)
+    if training:
+        place = _backwards(session, graph, batch, at)
+        if place is not None:
+            return place
+    return _losses(session, graph, batch, at, training=training)
+
+
+def _backwards(session: Session, graph: Graph, batch: Batch, at: At) -> Place | None:
+    """The last layer with such a gradient, which is the first on the way back."""
+    with np.errstate(all="ignore"):
+        found = session.gradients(batch.inputs, targets=batch.targets, training=True, at=at)
+    if found.loss is None or not np.isfinite(found.loss):
+        return None
+    owners = graph.owners()
+    order = {node.id: position for position, node in enumerate(graph.nodes)}
+    bad = [name for name, g in found.parameters.items() if not np.isfinite(g).all()]
+    if bad:
+        name = max(bad, key=lambda name: order[owners[name]])
+        what = f"the gradient of `{name}` is the first, on the way back, that is not finite"
+        return Place(what, graph.node(owners[name]))
+    return Place("values and gradients are finite, and the update makes weights that are not")
+
+
+def _losses(session: Session, graph: Graph, batch: Batch, at: At, *, training: bool) -> Place:
+    with np.errstate(all="ignore"):
+        found = session.evaluate(batch.inputs, batch.targets, training=training, at=at)
+    for output in graph.outputs:
+        total, _ = found.losses.get(output.name, (0.0, 0.0))
+        if not np.isfinite(total):
+            what = f"all values are finite, and the loss of the output `{output.name}` is not"
+            return Place(what, output.value)
+    return Place("")
