@@ -190,7 +190,7 @@ def test_signals(whole: Path, tmp_path: Path, number: signal.Signals, after: int
                 signal.raise_signal(number)
 
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    progress = Ask()
+    progress: Stop = Ask()
     with pytest.raises(interrupt.Interrupted, match=f"epoch 1 of 3, after update {after} of 5"):
         run(tmp_path, progress=progress, checkpoint_every=None)
     assert progress.updates == after
@@ -394,7 +394,7 @@ def test_other_surroundings_are_remarked_on(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(whole, tmp_path / "run")
-    monkeypatch.setattr(identities.platform, "python_version", lambda: "3.99")
+    monkeypatch.setattr("platform.python_version", lambda: "3.99")
     progress = Stop()
     run(tmp_path / "run", resume=True, progress=progress)
     assert "is `3.99`, so that the last digits may differ" in progress.remarks[0]
@@ -621,7 +621,7 @@ def test_a_test_set_that_overflows_names_a_layer(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Stopping], None]]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stopping], None]:
     def put(rule: Stopping) -> None:
         monkeypatch.setattr(Stopping, "of", lambda _: rule)
 
