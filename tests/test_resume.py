@@ -271,7 +271,9 @@ def test_killed_at_random_moments(on_digits: Path, backend: str) -> None:
     reference.mkdir()
     (reference / "net.yaml").write_text((on_digits / "net.yaml").read_text())
     began = time.monotonic()
-    assert started(reference, backend, "--epochs", "30").wait() == 0
+    child = started(reference, backend, "--epochs", "30")
+    _, err = child.communicate()
+    assert child.returncode == 0, err
     seconds = time.monotonic() - began
     rng, kills = random.Random(7), 0  # noqa: S311 - moments, no secrets
     for _ in range(400):
@@ -283,7 +285,8 @@ def test_killed_at_random_moments(on_digits: Path, backend: str) -> None:
             kills += 1
             child.communicate()
             continue
-        assert child.wait() == 0, child.communicate()
+        _, err = child.communicate()
+        assert child.returncode == 0, err
         break
     assert kills >= 5
     names = [name for name in LASTING if name != "run.json"]
@@ -534,7 +537,9 @@ def test_data_that_are_not_finite_are_named(tmp_path: Path) -> None:
     found = fault(caught)
     assert found.code == "loss-not-finite"
     assert found.message == "the loss is nan in epoch 1, update 4 of 5"
-    assert found.notes[0] == "the data of the input `input` are not finite"
+    assert (
+        found.notes[0] == "in update 4 of the epoch, the data of the input `input` are not finite"
+    )
     assert found.notes[1] == (
         f"`{tmp_path}` keeps the weights of 0 complete epochs, and a checkpoint after update 2 of "
         "the next one"
@@ -567,7 +572,8 @@ def test_the_first_layer_that_overflows_is_named(tmp_path: Path, backend: str) -
         run(tmp_path, spec=weights, data=data, backend=backend, progress=progress)
     found = fault(caught)
     assert found.message.endswith("in epoch 1, update 3 of 5")
-    assert found.notes[0] == "the values of `first` are the first that are not finite"
+    what = "in update 3 of the epoch, the values of `first` are the first that are not finite"
+    assert found.notes[0] == what
     assert found.primary is not None
     assert (found.primary.span.line, found.primary.span.column) == (5, 5)
     assert "looking for the layer" in progress.remarks[-1]
@@ -598,8 +604,24 @@ def test_weights_that_overflow_in_the_last_update_are_not_kept(tmp_path: Path) -
         run(tmp_path, spec=text, data=replace(data, train=Split(images, data.train.targets)))
     found = fault(caught)
     assert found.message == "the weights are not finite after epoch 1, update 1 of 1"
-    assert "the update makes weights that are not" in found.notes[0]
+    what = (
+        "in update 1 of the epoch, values and gradients are finite, and `first.weight` is not after"
+    )
+    assert found.notes[0].startswith(f"in {what}")
+    assert found.primary is not None
+    assert found.primary.span.line == 5
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.safetensors"]
+
+
+def test_running_statistics_that_overflow_are_named(tmp_path: Path) -> None:
+    # Weights of 1e160 are finite, and so is what a batch norm makes of them; their variance is not.
+    text = SPEC.replace("{adam: {lr: 0.01}}", "{sgd: {lr: 1.0e+160}}")
+    with pytest.raises(DataError) as caught:
+        run(tmp_path, spec=text, checkpoint_every=None)
+    found = fault(caught)
+    assert "`batch_norm1.running_var` is not after the update" in found.notes[0]
+    assert found.primary is not None
+    assert found.primary.span.line == 6
 
 
 def test_a_test_set_that_overflows_names_a_layer(tmp_path: Path) -> None:
