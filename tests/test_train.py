@@ -318,7 +318,8 @@ def test_run_directory(few: Dataset, tmp_path: Path) -> None:
     assert all((stored[name] == weight).all() for name, weight in result.weights.items())
 
     text = (run / "metrics.csv").read_bytes()
-    head = b"epoch,train_loss,train_accuracy,test_loss,test_accuracy\n1,"
+    head = b"epoch,train_loss,train_accuracy,test_loss,test_accuracy,learning_rate,"
+    head += b"train_top5,test_top5\n1,"
     assert text.startswith(head)
     assert text.endswith(b"\n")
     for epoch, row in zip(result.history, rows(run / "metrics.csv"), strict=True):
@@ -328,6 +329,9 @@ def test_run_directory(few: Dataset, tmp_path: Path) -> None:
             "train_accuracy": repr(epoch.train_accuracy),
             "test_loss": repr(epoch.test_loss),
             "test_accuracy": repr(epoch.test_accuracy),
+            "learning_rate": "0.01",
+            "train_top5": repr(epoch.train_top5),
+            "test_top5": repr(epoch.test_top5),
         }
 
 

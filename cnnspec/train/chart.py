@@ -76,8 +76,8 @@ def _points(
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`, about `count` of them."""
-    if not high > low:
-        margin = abs(low) / 2 or 1.0
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-290):  # too little for round numbers
+        margin = abs(low) / 2 if abs(low) > 1e-290 else 1.0
         low, high = low - margin, high + margin
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))

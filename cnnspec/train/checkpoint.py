@@ -22,6 +22,7 @@ from cnnspec.train.metrics import FIELDS, Epoch
 __all__ = ["Checkpoint", "Unusable", "from_bytes", "to_bytes"]
 
 FORMAT = 1
+ENTRY = "checkpoint"
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32"}
 """What a checkpoint may hold."""
 
@@ -114,7 +115,8 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         },
         allow_nan=False,
     )
-    data: bytes = save(arrays, {"record": record, "checksum": _checksum(record, arrays)})
+    # One entry: several would be written in an order of chance.
+    data: bytes = save(arrays, {ENTRY: f"{_checksum(record, arrays)} {record}"})
     return data
 
 
@@ -125,9 +127,9 @@ def from_bytes(data: bytes) -> Checkpoint:
         Unusable: it is not exactly what `to_bytes` has written.
     """
     arrays, metadata = _parts(data)
-    text, checksum = metadata.get("record"), metadata.get("checksum")
-    if text is None or checksum is None:
+    if ENTRY not in metadata:
         raise Unusable("it is no checkpoint")
+    checksum, _, text = metadata[ENTRY].partition(" ")
     if _checksum(text, arrays) != checksum:
         raise Unusable("its checksum is not that of its content")
     record = _record(text)
@@ -140,7 +142,8 @@ def from_bytes(data: bytes) -> Checkpoint:
     for name, matrix in groups["confusion"].items():
         if matrix.dtype != np.int64 or matrix.ndim != 2 or len(set(matrix.shape)) != 1:
             raise Unusable(f"its `confusion/{name}` is no matrix of counts")
-    if [row.epoch for row in record.history] != list(range(1, record.epoch + 1)):
+    numbers = list(range(1, len(record.history) + 1))
+    if record.epoch != len(numbers) or [row.epoch for row in record.history] != numbers:
         raise Unusable("its history is not that of its epochs")
     return Checkpoint(
         record.epoch,

@@ -14,18 +14,21 @@ __all__ = ["page", "picture"]
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which people who see few colours can tell apart."""
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 76, 16, 44, 52
+WIDTH, HEIGHT = 640, 328
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 12, 52
 
 STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1340px; padding: 0 1rem;
   color: #1a1a1a; background: #fff; }
-figure { display: inline-block; margin: 0 0 1rem; }
+figure { display: inline-block; margin: 0 0 1.5rem; max-width: 640px; vertical-align: bottom; }
+figcaption { margin-left: 76px; } figcaption b { font-size: 17px; margin-right: .5rem; }
+figcaption span { margin-left: 1rem; white-space: nowrap; }
+figcaption i { display: inline-block; width: 12px; height: 12px; margin-right: 6px; }
 svg { max-width: 100%; height: auto; }
 text { font: 13px system-ui, sans-serif; fill: #1a1a1a; }
-.title { font-size: 17px; font-weight: 600; }
 .grid { stroke: #ddd; } .axis { stroke: #555; }
-table { border-collapse: collapse; } th, td { padding: .2rem .8rem; text-align: right; }
+div { overflow-x: auto; } table { border-collapse: collapse; }
+th, td { padding: .2rem .8rem; text-align: right; }
 th { border-bottom: 1px solid #555; }
 """
 
@@ -37,7 +40,7 @@ def page(title: str, history: Sequence[Epoch]) -> str:
         title: of the run.
         history: its epochs; without any it says so.
     """
-    drawings = "\n".join(f"<figure>{_svg(chart)}</figure>" for chart in charts(history))
+    drawings = "\n".join(_figure(chart) for chart in charts(history))
     body = f"{drawings}\n{_table(history)}" if history else "<p>No epoch is complete yet.</p>"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -85,6 +88,15 @@ def _marker(chart: Chart) -> str:
     return "o" if max(len(curve.points) for curve in chart.curves) <= 30 else ""
 
 
+def _figure(chart: Chart) -> str:
+    legend = "".join(
+        f'<span><i style="background: {color}"></i>{escape(curve.name)}</span>'
+        for color, curve in zip(_colors(chart), chart.curves, strict=True)
+    )
+    head = f"<figcaption><b>{escape(chart.title)}</b> {legend}</figcaption>"
+    return f"<figure>{head}\n{_svg(chart)}</figure>"
+
+
 def _svg(chart: Chart) -> str:
     points = [point for curve in chart.curves for point in curve.points]
     first, last = min(x for x, _ in points), max(x for x, _ in points)
@@ -103,7 +115,6 @@ def _svg(chart: Chart) -> str:
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{escape(chart.title)} over epochs" xmlns="http://www.w3.org/2000/svg">',
-        f'<text class="title" x="{LEFT}" y="24">{escape(chart.title)}</text>',
     ]
     for y in rows:
         parts += [
@@ -120,7 +131,6 @@ def _svg(chart: Chart) -> str:
         f'<text transform="translate(16 {(TOP + bottom) / 2}) rotate(-90)" '
         f'text-anchor="middle">{escape(chart.axis)}</text>',
     ]
-    beside = right
     for color, curve in reversed(list(zip(_colors(chart), chart.curves, strict=True))):
         line = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in curve.points)
         parts.append(f'<polyline fill="none" stroke="{color}" stroke-width="2" points="{line}"/>')
@@ -129,13 +139,6 @@ def _svg(chart: Chart) -> str:
                 f'<circle cx="{across(x):.1f}" cy="{down(y):.1f}" r="3" fill="{color}"/>'
                 for x, y in curve.points
             ]
-        if len(chart.curves) > 1:
-            parts += [
-                f'<text x="{beside}" y="24" text-anchor="end">{escape(curve.name)}</text>',
-                f'<rect x="{beside - 8 * len(curve.name) - 16}" y="13" width="12" height="12" '
-                f'fill="{color}"/>',
-            ]
-            beside -= 8 * len(curve.name) + 32
     return "\n".join([*parts, "</svg>"])
 
 
@@ -149,7 +152,7 @@ def _table(history: Sequence[Epoch]) -> str:
         "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in names) + "</tr>"
         for row in (epoch.values() for epoch in history[-MOST_ROWS:])
     ]
-    return f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
+    return f"<div><table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table></div>"
 
 
 def _cell(value: float | None) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Collection, Mapping
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any
 
 import numpy as np
@@ -70,15 +70,15 @@ def surroundings(imports: Collection[str]) -> dict[str, str]:
     """Versions and machine; where they differ, a resumed run may differ in its last digits.
 
     Args:
-        imports: modules that the emitted text may import; those that are loaded are named.
+        imports: modules that the emitted text may import.
     """
-    found = {"python": platform.python_version(), "numpy": np.__version__}
-    names = {name.partition(".")[0] for name in imports} & sys.modules.keys()
+    found = {"python": platform.python_version()}
+    names = {"numpy", *(name.partition(".")[0] for name in imports)}
     if "keras" in names:
         names.add(import_module("keras").backend.backend())
     for name in sorted(names):
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if isinstance(version, str):
+        version = _version(name)
+        if version is not None:
             found[name] = version
     return {**found, "platform": platform.platform(), "processor": platform.machine()}
 
@@ -123,6 +123,17 @@ def require_same(before: Mapping[str, str], now: Mapping[str, str], *, where: st
                 "another directory",
             )
         )
+
+
+def _version(name: str) -> str | None:
+    """Of a package that is loaded or installed, whichever way it came here; None of a module."""
+    version = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(version, str):
+        return version
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _lines(before: str, now: str) -> list[str]:

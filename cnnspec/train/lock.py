@@ -26,7 +26,7 @@ class Lock:
     def __init__(self, directory: Path) -> None:
         path = directory / LOCK
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise files.unwritable(str(path), error) from None
         try:
@@ -46,7 +46,8 @@ class Lock:
             ) from None
         with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, str(os.getpid()).encode())
 
     def release(self) -> None:
         """Let others write; the file stays, because one that is waited for may not be removed."""
@@ -59,6 +60,8 @@ if sys.platform == "win32":
     def _acquire(descriptor: int) -> None:
         import msvcrt
 
+        # What is locked there cannot be read by others, and the number of the process shall be.
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
@@ -71,7 +74,8 @@ else:
 
 def _holder(descriptor: int) -> str:
     try:
-        text = os.pread(descriptor, 20, 0).decode("ascii")
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        text = os.read(descriptor, 20).decode("ascii")
     except (OSError, ValueError):
         return ""
     return f"it is process {int(text)}" if text.isdigit() else ""

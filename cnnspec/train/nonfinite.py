@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,9 +90,12 @@ def in_update(
         before = dict(session.weights())
         with np.errstate(all="ignore"):
             loss = updates.update(batch, at, updates_per_epoch)
-        if not np.isfinite(loss) or not finite(session.weights(copy=False)):
+        bad = [n for n, v in session.weights(copy=False).items() if not np.isfinite(v).all()]
+        if bad or not np.isfinite(loss):
             session.assign(before)
-            return _traced(session, graph, batch, at, training=True)
+            place = _traced(session, graph, batch, at, bad=bad)
+            where = f"in update {number % updates_per_epoch + 1} of the epoch"
+            return Place(f"{where}, {place.message}", place.value)
         number += 1
     return Place("the same updates, made once more, stayed finite")
 
@@ -102,10 +105,23 @@ def in_evaluation(
 ) -> Place:
     """The place in a pass in inference mode, with the weights that the session has."""
     batch = Batch(0, 0, len(next(iter(inputs.values()))), inputs, targets)
-    return _traced(session, graph, batch, At(), training=False)
+    return _traced(session, graph, batch, At())
 
 
-def _traced(session: Session, graph: Graph, batch: Batch, at: At, *, training: bool) -> Place:
+def _traced(
+    session: Session, graph: Graph, batch: Batch, at: At, *, bad: Sequence[str] | None = None
+) -> Place:
+    """The place in a pass with the weights that the session has.
+
+    Args:
+        session: holds them.
+        graph: the network.
+        batch: the one that goes wrong.
+        at: where in training.
+        bad: the weights that an update with this batch makes infinite or undefined; None in
+            inference mode.
+    """
+    training = bad is not None
     for entry in graph.inputs:
         if not np.isfinite(batch.inputs[entry.name]).all():
             return Place(f"the data of the input `{entry.name}` are not finite", entry)
@@ -119,14 +135,16 @@ def _traced(session: Session, graph: Graph, batch: Batch, at: At, *, training: b
         if node.id in values and not np.isfinite(values[node.id]).all():
             what = "the values of `{}` are the first that are not finite"
             return Place(what.format(node.id), node)
-    if training:
-        place = _backwards(session, graph, batch, at)
+    if bad is not None:
+        place = _backwards(session, graph, batch, at, bad)
         if place is not None:
             return place
     return _losses(session, graph, batch, at, training=training)
 
 
-def _backwards(session: Session, graph: Graph, batch: Batch, at: At) -> Place | None:
+def _backwards(
+    session: Session, graph: Graph, batch: Batch, at: At, after: Sequence[str]
+) -> Place | None:
     """The last layer with such a gradient, which is the first on the way back."""
     with np.errstate(all="ignore"):
         found = session.gradients(batch.inputs, targets=batch.targets, training=True, at=at)
@@ -139,7 +157,10 @@ def _backwards(session: Session, graph: Graph, batch: Batch, at: At) -> Place | 
         name = max(bad, key=lambda name: order[owners[name]])
         what = f"the gradient of `{name}` is the first, on the way back, that is not finite"
         return Place(what, graph.node(owners[name]))
-    return Place("values and gradients are finite, and the update makes weights that are not")
+    if after:
+        what = f"values and gradients are finite, and `{after[0]}` is not after the update"
+        return Place(what, graph.node(owners[after[0]]))
+    return None
 
 
 def _losses(session: Session, graph: Graph, batch: Batch, at: At, *, training: bool) -> Place:
