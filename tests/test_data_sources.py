@@ -374,7 +374,8 @@ def one_image(folder: Path, content: bytes, text: str) -> Array:
         (folder / name).mkdir(exist_ok=True)
         (folder / name / "0.png").write_bytes(content)
     halves = opened(f"source: {{image_folder: {{folder: ., {text}}}}}\nsplit: {{test: 1}}", folder)
-    return halves.train.inputs["input"][0]
+    found: Array = halves.train.inputs["input"][0]
+    return found
 
 
 def test_modes_of_images(tmp_path: Path) -> None:
