@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +355,32 @@ def test_targets_that_do_not_fit(folder: Path) -> None:
     assert targets_fit(folder, np.array([0, 1, 1])) == "batch-too-large"
 
 
+def test_probabilities(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitting = import_module("cnnspec.data.fit")  # the package has a function of this name
+    monkeypatch.setattr(fitting, "_expected", lambda graph, output: "probabilities")
+    good = np.full((5, 3), 1 / 3)
+    assert targets_fit(folder, good * 2) == "not-probabilities"
+    assert targets_fit(folder, good - [[1, 0, 0]] + [[0, 0, 1]]) == "not-probabilities"
+    assert targets_fit(folder, good[:, :2]) == "target-shape"
+    assert targets_fit(folder, np.array([0, 1, 2, 3, 0])) == "label-range"
+
+    # Labels are probabilities of 0 and 1, in every half, and mixed ones stay what they are.
+    graph = cnnspec.load(
+        "cnnspec: 1\ninput: [1, 8, 8]\nlayers: [flatten, {dense: {units: 10}}]\n"
+        "train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.1}}}\n"
+        "data: {source: digits, augment: [{mixup: {alpha: 1}}], split: {validation: 100}}\n"
+    )
+    fitted = data.fit(data.given(None, graph), graph)
+    assert fitted.validation is not None
+    for half in (fitted.train, fitted.validation, fitted.test):
+        _, targets = half.take(slice(0, 5))
+        assert targets["output"].shape == (5, 10)
+        assert set(targets["output"].ravel()) == {0, 1}
+    _, targets = fitted.train.take(slice(0, 50), 1)
+    assert np.abs(targets["output"].sum(axis=1) - 1).max() < 1e-15
+    assert (targets["output"].max(axis=1) < 1).sum() > 30
+
+
 # --- commands ------------------------------------------------------------------------------------
 
 NET = """\
@@ -409,7 +436,10 @@ def test_no_images_to_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
         "  source: {npz: {file: a.npz, inputs: x, targets: y}}\n  split: {test: 2}\n"
     )
     assert main(["data", "preview", str(spec), "-o", str(folder / "sheet.png")]) == 1
-    assert "error[no-images]: a sample of the data `npz` is 1" in capsys.readouterr().err
+    captured = capsys.readouterr().err
+    code = "no-images"
+    assert f"error[{code}]" in captured
+    assert "a sample of the data `npz` is 1" in captured
     assert not (folder / "sheet.png").exists()
 
 
