@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnnspec.ops.fields import Finite, PerAxis
@@ -33,6 +33,7 @@ __all__ = [
     "Shift",
     "Wrap",
     "Zoom",
+    "pair",
 ]
 
 MOST_PIXELS = 65_536
@@ -40,6 +41,7 @@ MOST_PIXELS = 65_536
 
 Degrees = Annotated[Finite, Field(ge=0, le=180)]
 Amount = Annotated[Finite, Field(ge=0, le=1e6)]
+Factor = Annotated[Finite, Field(ge=0.01, le=100)]
 Chance = Annotated[Finite, Field(ge=0, le=1)]
 Numbers = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=65_536)]
 
@@ -71,6 +73,14 @@ def _padding(value: object) -> int | tuple[int, ...]:
 
 
 _NATURAL: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": MOST_PIXELS}
+
+
+def pair(value: object) -> object:
+    """A list of two, so that one that is shorter is no missing field."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise PydanticCustomError("per_axis", "expected a list of two numbers")
+    return tuple(value)
+
 
 Extent = Annotated[
     int | float,
@@ -130,9 +140,7 @@ class Zoom(Geometric):
     """Enlarge about the centre by a factor in `range`, of all axes or of each its own."""
 
     key = "zoom"
-    range: tuple[
-        Annotated[Finite, Field(ge=0.01, le=100)], Annotated[Finite, Field(ge=0.01, le=100)]
-    ]
+    range: Annotated[tuple[Factor, Factor], BeforeValidator(pair)]
     keep_aspect: bool = True
 
     @model_validator(mode="after")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from cnnspec.augmentation import Augmentation, Constant, Fill, Normalize
+from cnnspec.augmentation import Augmentation, Constant, Fill, Normalize, pair
 from cnnspec.diagnostics import Label, Span
 from cnnspec.training import Vocabulary
 
@@ -35,6 +35,9 @@ MOST_SIDE = 65_536
 FileName = Annotated[str, Field(min_length=1, max_length=4096)]
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+
+Size = Annotated[tuple[Side, Side], BeforeValidator(pair)]
+"""Height and width."""
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "linear", "cubic")
@@ -95,7 +98,7 @@ class ImageFolder(Source):
     key = "image_folder"
     folder: FileName
     test: FileName | None = None
-    size: tuple[Side, Side] | None = None
+    size: Size | None = None
     channels: Literal[1, 3] = 3
     corrupt: Literal["error", "skip"] = "error"
 

@@ -26,9 +26,11 @@ from cnnspec.diagnostics import Span, did_you_mean
 from cnnspec.document import Path
 from cnnspec.faults import Faults, quoted
 from cnnspec.schema_fields import (
+    MOST_SIZE,
     ModelT,
     missing_field,
     read_model,
+    read_whole,
     read_word,
     unknown_field,
     wrong_type,
@@ -170,16 +172,7 @@ def _mapping(faults: Faults, cls: type[ModelT], value: object, name: str) -> Mod
 
 def _subset(faults: Faults, value: object) -> Subset:
     if isinstance(value, int) and not isinstance(value, bool):
-        model = read_model(
-            faults,
-            Subset,
-            {"train": value},
-            ("data", "subset"),
-            what="`subset`",
-            known=(),
-            places={"train": ("data", "train")},
-        )
-        return model or Subset()
+        return Subset(train=read_whole(faults, value, ("data", "subset"), 1, MOST_SIZE))
     if not isinstance(value, dict):
         wrong_type(
             faults,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ def batches(
     workers: int = 0,
     rank: int = 0,
     ranks: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of one epoch, augmented as the split is.
 
     The arrays are the same for any number of workers. These processes stay for the next epoch;

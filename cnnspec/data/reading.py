@@ -60,8 +60,8 @@ class File:
             SetupError: it does not fit into memory.
         """
         try:
-            with _opened(path, label) as stream:
-                size = os.fstat(stream.fileno()).st_size
+            stream, size = _opened(path, label)
+            with stream:
                 if size > LARGE:
                     memory.require(size, f"`{path}`")
                 data = stream.read(size + 1)
@@ -139,13 +139,15 @@ class File:
         return corrupt(self.path, f"has {many}, and its header says {wanted:,}", self.label)
 
 
-def _opened(path: Path, label: Label | None) -> BinaryIO:
+def _opened(path: Path, label: Label | None) -> tuple[BinaryIO, int]:
+    """A regular file and its size in bytes."""
     # Without waiting: of a pipe nobody may ever write the other end.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise DataError(Diagnostic("data-unreadable", f"`{path}` is no regular file", label))
-    return open(descriptor, "rb")
+    return open(descriptor, "rb"), status.st_size
 
 
 def unreadable(path: Path, error: OSError | ValueError, label: Label | None) -> DataError:

@@ -101,7 +101,7 @@ def _caption(targets: Arrays, classes: tuple[str, ...], position: int) -> str:
         largest = [n for n in np.argsort(-target, kind="stable")[:2] if target[n] > 0]
         if len(largest) == 1:
             return shown(_name(classes, int(largest[0])), 24)
-        return " ".join(f"{shown(_name(classes, int(n)), 9)} {target[n]:.0%}" for n in largest)
+        return ", ".join(f"{shown(_name(classes, int(n)), 9)}: {target[n]:.0%}" for n in largest)
     return ""
 
 

@@ -32,6 +32,7 @@ class Workers:
     def __init__(self, split: Samples, count: int) -> None:
         context = get_context("spawn")
         self.count = count
+        self.broken = False
         self._ends: list[Connection[Any, Any]] = []
         self._processes: list[BaseProcess] = []
         self._asked: list[int] = [0] * count
@@ -70,6 +71,7 @@ class Workers:
         try:
             self._ends[number].send((index, epoch))
         except OSError:
+            self.broken = True
             raise _lost() from None
         self._asked[number] += 1
         self._next += 1
@@ -93,6 +95,7 @@ class Workers:
         try:
             found = end.recv()
         except (EOFError, OSError):
+            self.broken = True
             raise _lost() from None
         self._asked[number] -= 1
         return found
@@ -115,9 +118,9 @@ def _end(ends: Sequence[Connection[Any, Any]], processes: Sequence[BaseProcess])
 
 
 def workers_of(split: Samples, count: int) -> Workers:
-    """The processes of a split, started on first use; another number ends those before."""
+    """The processes of a split, started on first use, and anew where one is lost."""
     found = _known.get(split)
-    if found is None or found.count != count:
+    if found is None or found.broken or found.count != count:
         stop(split)
         found = Workers(split, count)
         _known[split] = found
