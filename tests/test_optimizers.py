@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,10 @@ import cnnspec
 from cnnspec import backends
 from cnnspec.backends import At
 from cnnspec.backends.base import Emitted
+from cnnspec.diagnostics import DataError
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
+from cnnspec.train.preflight import require_schedule
 from cnnspec.training import OPTIMIZERS, SCHEDULES, Clip, Group, Training
 from cnnspec.weights import write_weights
 from tests.networks import BACKENDS, distance
@@ -64,8 +67,8 @@ RATES: dict[str, dict[str, Any]] = {
 CLIPS = {"no clip": None, "value": Clip(value=0.02), "norm": Clip(norm=0.3)}
 DECAYS = ("no decay", "coupled", "decoupled", "groups", "decoupled groups")
 GROUPS = (
-    Group(match=("*.bias",), weight_decay=0.0),
     Group(match=("conv2",), trainable=False),
+    Group(match=("*.bias",), weight_decay=0.0),
     Group(match=("fc",), lr_scale=0.5),
 )
 
@@ -145,7 +148,9 @@ def trained(graph: Graph, backend: str, batches: Sequence[Batch]) -> dict[str, A
     for update, (x, y) in enumerate(batches):
         at = At(update)
         session.step({"input": x}, {"output": y}, at=at, updates_per_epoch=PER_EPOCH)
-    return dict(session.weights())
+    found = dict(session.weights())
+    session.close()
+    return found
 
 
 @contextmanager
@@ -235,3 +240,154 @@ def test_the_table_has_every_word() -> None:
     for i, j in itertools.combinations(range(len(FACTORS)), 2):
         pairs = set(itertools.product(FACTORS[i], FACTORS[j]))
         assert {(row[i], row[j]) for row in TABLE} == pairs
+
+
+# --- schedules ---------------------------------------------------------------------------------
+
+SCHEDULED = [
+    f"{key}: {{{', '.join(filter(None, (fields, every, more)))}}}"
+    for key, fields, more in [
+        ("constant", "", ""),
+        ("constant", "", "warmup: 3"),
+        ("exponential", "gamma: 0.9", ""),
+        ("exponential", "gamma: 0.9", "warmup: 2"),
+        ("step", "size: 3", ""),
+        ("step", "size: 2, gamma: 0.3", "warmup: 2"),
+        ("multi_step", "milestones: [3, 7]", ""),
+        ("multi_step", "milestones: [4]", "warmup: 1"),
+        ("cosine", "", ""),
+        ("cosine", "end: 0.003", "warmup: 2"),
+        ("cosine", "length: 7", ""),
+        ("polynomial", "", "warmup: 5"),
+        ("polynomial", "power: 0.7, end: 0.01", ""),
+        ("polynomial", "power: 3, length: 6", "warmup: 2"),
+        ("one_cycle", "", ""),
+        ("one_cycle", "rise: 0.15, start_div: 7, end_div: 30", "warmup: 1"),
+        ("one_cycle", "length: 5", ""),
+    ]
+    for every in ("every: epoch", "every: update")
+]
+
+
+def training_of(schedule: str, epochs: int = 10) -> Training:
+    text = SPEC.replace("{lr: 0.1}}", f"{{lr: 0.3}}}}, epochs: {epochs}, schedule: {{{schedule}}}")
+    training = cnnspec.load(text).training
+    assert training is not None
+    return training
+
+
+def emitted_rates(schedule: str, per_epoch: int, count: int, backend: str) -> list[float]:
+    """By the function of an emitted file and nothing else in it."""
+    graph = cnnspec.load(SPEC)
+    text = backends.get(backend).emit(replace(graph, training=training_of(schedule))).text
+    found = text.index("def learning_rate")
+    scope: dict[str, Any] = {"math": math}
+    exec(text[found : text.index("\n\n\n", found)], scope)  # noqa: S102 - our own text
+    return [scope["learning_rate"](update, per_epoch) for update in range(count)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULED)
+def test_the_emitted_rate_is_the_formula_bit_for_bit(schedule: str) -> None:
+    training = training_of(schedule)
+    for per_epoch in (1, 7):
+        count = 12 * per_epoch  # and beyond the end
+        wanted = [training.learning_rate(update, per_epoch) for update in range(count)]
+        for backend in BACKENDS:
+            assert emitted_rates(schedule, per_epoch, count, backend) == wanted
+        assert all(type(rate) is float for rate in wanted)
+
+
+@pytest.mark.parametrize("every", ["epoch", "update"])
+@pytest.mark.parametrize(
+    ("schedule", "name", "options"),
+    [
+        ("exponential: {gamma: 0.9, %s}", "ExponentialLR", {"gamma": 0.9}),
+        ("step: {size: 3, %s}", "StepLR", {"step_size": 3}),
+        ("multi_step: {milestones: [3, 7], %s}", "MultiStepLR", {"milestones": [3, 7]}),
+        (
+            "cosine: {end: 0.003, length: 8, %s}",
+            "CosineAnnealingLR",
+            {"T_max": 8, "eta_min": 0.003},
+        ),
+        ("polynomial: {length: 8, power: 2, %s}", "PolynomialLR", {"total_iters": 8, "power": 2}),
+        (
+            "constant: {warmup: 4, %s}",
+            "LinearLR",
+            {"start_factor": 0.25, "total_iters": 3},
+        ),
+    ],
+)
+def test_schedules_are_those_of_torch(
+    schedule: str, name: str, options: dict[str, Any], every: str
+) -> None:
+    import torch
+
+    training = training_of(schedule % f"every: {every}")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    judge = getattr(torch.optim.lr_scheduler, name)(optimizer, **options)
+    per_epoch = 3
+    for t in range(9):  # torch's cosine comes back after its end
+        update = t * per_epoch + 1 if every == "epoch" else t
+        (wanted,) = judge.get_last_lr()
+        assert training.learning_rate(update, per_epoch) == pytest.approx(
+            wanted, rel=1e-12, abs=1e-16
+        )
+        optimizer.step()
+        judge.step()
+
+
+def test_a_warm_up_comes_first_and_ends_at_the_rate_itself() -> None:
+    training = training_of("cosine: {every: update, warmup: 4}", epochs=2)
+    rates = [training.learning_rate(update, 7) for update in range(16)]
+    assert rates[:4] == pytest.approx([0.075, 0.15, 0.225, 0.3], rel=1e-15)
+    assert rates[4] == 0.3
+    assert rates[9] == pytest.approx(0.15, rel=1e-14)  # half of the ten that are left
+    assert rates[14] == rates[15] == 0.0
+
+
+def test_a_cycle_goes_up_and_down() -> None:
+    training = training_of("one_cycle: {rise: 0.25, start_div: 10, end_div: 100}", epochs=8)
+    rates = [training.learning_rate(epoch, 1) for epoch in range(10)]
+    assert rates[0] == pytest.approx(0.03, rel=1e-15)
+    assert rates[1] == pytest.approx((0.03 + 0.3) / 2, rel=1e-14)
+    assert rates[2] == 0.3
+    assert rates[5] == pytest.approx((0.3 + 0.0003) / 2, rel=1e-14)
+    assert rates[8] == rates[9] == pytest.approx(0.0003, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "code", "words"),
+    [
+        ("constant: {warmup: 31, every: update}", "schedule-too-long", "needs 31 updates"),
+        ("cosine: {length: 31, every: update}", "schedule-too-long", "the run has 30"),
+        ("multi_step: {milestones: [2, 30], every: update}", "schedule-too-long", "31 updates"),
+        ("exponential: {gamma: 1.0e+30, every: update}", "rate-not-finite", "the last of 30"),
+    ],
+)
+def test_a_schedule_that_the_data_cut_short(schedule: str, code: str, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        require_schedule(training_of(schedule), 3)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == code
+    assert words in diagnostic.message
+    require_schedule(training_of(schedule.replace("+30", "+1")), 4)
+
+
+def test_where_rounding_leaves_no_variance_an_update_stays_finite() -> None:
+    """A constant gradient has none: torch's own centered RMSprop takes the root of -1e-17."""
+    import torch
+
+    from cnnspec.backends.torch.helpers.optimizer import CenteredRMSprop
+
+    gradient = torch.tensor(np.random.default_rng(0).normal(size=1000))
+
+    def moved(optimizer: type[torch.optim.Optimizer], **options: Any) -> torch.Tensor:
+        parameter = torch.zeros(1000, dtype=torch.float64, requires_grad=True)
+        made = optimizer([parameter], lr=1e-3, alpha=0.9, eps=1e-8, **options)
+        for _ in range(400):
+            parameter.grad = gradient.clone()
+            made.step()
+        return parameter.detach()
+
+    assert moved(torch.optim.RMSprop, centered=True).isnan().any()
+    assert moved(CenteredRMSprop).isfinite().all()

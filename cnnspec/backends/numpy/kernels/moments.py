@@ -77,14 +77,14 @@ class NAdam(Optimizer):
         mu, following = (
             beta1 * (1 - 0.5 * math.pow(0.96, s * self.momentum_decay)) for s in (t, t + 1)
         )
-        product = self.products[name] = self.products.get(name, 1.0) * mu
+        all_mu = self.products[name] = self.products.get(name, 1.0) * mu
         m = self.means.setdefault(name, np.zeros_like(gradient))
         v = self.squares.setdefault(name, np.zeros_like(gradient))
         m += (1 - beta1) * (gradient - m)
         v *= beta2
         v += (1 - beta2) * gradient * gradient
         scale = np.sqrt(v / (1 - beta2**t)) + self.eps
-        along = (1 - mu) / (1 - product) * gradient + following / (1 - product * following) * m
+        along = (1 - mu) / (1 - all_mu) * gradient + following / (1 - all_mu * following) * m
         return rate * (along / scale)
 
 
