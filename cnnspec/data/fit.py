@@ -17,6 +17,7 @@ from cnnspec.training.losses import Targets
 
 __all__ = ["fit"]
 
+
 def fit(data: Dataset, graph: Graph) -> Dataset:
     """The same data under the names of the network, once its shapes and labels are found right.
 
