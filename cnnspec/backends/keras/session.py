@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
 from cnnspec.backends.keras import IMPORTS, registered
+from cnnspec.backends.keras import state as kept
 from cnnspec.backends.keras.engines import DEFAULT, Engine, Leaves, Pass, load
 from cnnspec.backends.keras.live import (
     Live,
@@ -283,15 +284,18 @@ class KerasSession:
     ) -> float:
         """One update by the file's own `train_step`."""
         with self._precision():
-            if not self._compiled:
-                self.module.compile_model(self.logits, run_eagerly=self.eager)
-                if not self.eager:
-                    self.engine.compile(self.logits)
-                self._compiled = True
+            self._compile()
             given = _single(self._inputs(inputs))
             wanted = self._targets(targets)
             loss = self.module.train_step(self.logits, given, wanted, at.update, updates_per_epoch)
             return float(loss)
+
+    def _compile(self) -> None:
+        if not self._compiled:
+            self.module.compile_model(self.logits, run_eagerly=self.eager)
+            if not self.eager:
+                self.engine.compile(self.logits)
+            self._compiled = True
 
     def evaluate(
         self,
@@ -318,6 +322,21 @@ class KerasSession:
         self._compiled = False
         for variable in self._trainable:
             variable.trainable = True
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        if not self._compiled or not self.logits.optimizer.built:
+            return {}
+        return kept.read(self.emitted, self.logits, self.logits.optimizer)
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._compiled = False
+        with self._precision():
+            self._compile()
+            if state:
+                self.logits.optimizer.build(self.logits.trainable_variables)
+                kept.write(self.emitted, self.logits, self.logits.optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
 from cnnspec.backends.numpy import IMPORTS
+from cnnspec.backends.numpy import state as kept
 from cnnspec.backends.program import (
     FEED,
     PARTS,
@@ -282,6 +283,17 @@ class NumpySession:
         """Forget the optimizer's state."""
         self._optimizer = None
         self.model.zero_gradients()
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        return (
+            {} if self._optimizer is None else kept.read(self.emitted, self.model, self._optimizer)
+        )
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._optimizer = self.module.make_optimizer(self.model)
+        kept.write(self.emitted, self.model, self._optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Part, Trace
 from cnnspec.backends.program import (
     FEED,
     PARTS,
@@ -28,6 +28,7 @@ from cnnspec.ops.base import show
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
+    from cnnspec.backends.torch.ranks import TorchRanks
 
 try:
     import torch
@@ -41,6 +42,9 @@ except ImportError as fault:
             help="pip install 'cnnspec[torch]'",
         )
     ) from fault
+
+from cnnspec.backends.torch import state as kept
+from cnnspec.backends.torch.update import update
 
 UNSTORED = "num_batches_tracked"
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -73,6 +77,7 @@ class TorchSession:
             self.module = run_own(self.program, source[0])
         self.model: torch.nn.Module = self._make(self.module, drawn=drawn)
         self._optimizer: Any = None
+        self.ranks: TorchRanks | None = None
         self._tapped: _Tapped | None = None
 
     def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
@@ -273,6 +278,27 @@ class TorchSession:
             )
         return float(loss)
 
+    def update(self, parts: Sequence[Part], *, at: At = At(), updates_per_epoch: int = 1) -> float:
+        """One update of several batches, or together with other processes."""
+        if self._optimizer is None:
+            self._optimizer = self.module.make_optimizer(self.model)
+        with _default(self.dtype):
+            return update(self, self._optimizer, parts, at, updates_per_epoch, self.ranks)
+
+    def position(self, at: At) -> None:
+        """Where in training the model stands, for its random layers."""
+        self._position(self.module, self.model, at)
+
+    def logits(self, inputs: Mapping[str, Array]) -> Any:
+        """What the losses read, as the file gives it."""
+        model: Any = self.model
+        leaves = self._inputs(inputs)
+        return model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
+
+    def targets(self, targets: Mapping[str, Array]) -> Any:
+        """Those of training, as the file takes them."""
+        return self._targets(targets)
+
     def evaluate(
         self,
         inputs: Mapping[str, Array],
@@ -298,6 +324,17 @@ class TorchSession:
         """Forget the optimizer's state, and what it has frozen."""
         self._optimizer = None
         self.model.requires_grad_(True)
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        return (
+            {} if self._optimizer is None else kept.read(self.emitted, self.model, self._optimizer)
+        )
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._optimizer = self.module.make_optimizer(self.model)
+        kept.write(self.emitted, self.model, self._optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
