@@ -194,6 +194,21 @@ class Part:
     first: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a model runs, for speed; numbers differ in the last digits, or with it much more.
+
+    Attributes:
+        precision: "bfloat16" for products in it beside float32 weights, None for those alone.
+        channels_last: whether images lie in memory with their channels last.
+        compile: whether the framework compiles the passes before it runs them.
+    """
+
+    precision: str | None = None
+    channels_last: bool = False
+    compile: bool = False
+
+
 class LostWorker(RuntimeError):
     """Another process of a run does not answer any more."""
 
@@ -204,10 +219,14 @@ class Ranks(Protocol):
     Attributes:
         rank: the number of this one, from 0; it alone writes files.
         count: how many there are.
+        asks: whether this one wants the run to end; the next update tells the others.
+        ends: whether any of them did, by the last update; it is the same in all.
     """
 
     rank: int
     count: int
+    asks: bool
+    ends: bool
 
     def gather(self, value: Any) -> list[Any]:
         """What each process gives, in order of their ranks; everybody gets all."""

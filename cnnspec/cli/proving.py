@@ -308,6 +308,22 @@ def train(
             "--workers", min=0, max=256, metavar="N", help="Processes that prepare batches ahead."
         ),
     ] = 0,
+    precision: Annotated[
+        Literal["bfloat16"] | None,
+        typer.Option("--precision", help="Mixed: products in it, beside float32 weights."),
+    ] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Images in memory with their channels last.")
+    ] = False,
+    compile_model: Annotated[
+        bool, typer.Option("--compile", help="Let torch compile the passes first.")
+    ] = False,
+    native_randomness: Annotated[
+        bool,
+        typer.Option(
+            "--native-randomness", help="The framework's own masks, which no other one has."
+        ),
+    ] = False,
     checkpoint_every: Annotated[
         int | None,
         typer.Option(
@@ -337,6 +353,7 @@ def train(
       cnnspec train net.yaml -b keras --data digits --epochs 3 --dtype float64
       cnnspec train net.yaml -b torch -o runs/a --checkpoint-every 500 --resume
     """
+    from cnnspec.backends.base import Tuning
     from cnnspec.train import command as run
 
     if resume and force:
@@ -362,6 +379,8 @@ def train(
         checkpoint_every=checkpoint_every,
         device=device,
         workers=workers,
+        tuning=Tuning(precision, channels_last, compile_model),
+        native_randomness=native_randomness,
     )
     raise typer.Exit(status)
 

@@ -7,13 +7,14 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cnnspec import backends, memory
 from cnnspec import data as sources
-from cnnspec.backends.base import Backend, Dtype, Emitted, Session, Style
+from cnnspec.backends.base import Backend, Dtype, Emitted, Session, Style, Tuning
 from cnnspec.data import Dataset
 from cnnspec.data.dataset import Array
-from cnnspec.diagnostics import SetupError
+from cnnspec.diagnostics import Diagnostic, SetupError
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
 from cnnspec.render import render
@@ -63,6 +64,8 @@ def train(
     checkpoint_every: int | None = None,
     initial: Mapping[str, Array] | None = None,
     workers: int = 0,
+    tuning: Tuning | None = None,
+    native_randomness: bool = False,
 ) -> Result:
     """Train a network with the training functions of its own emitted file.
 
@@ -85,6 +88,8 @@ def train(
         checkpoint_every: updates between checkpoints, besides the one after each epoch.
         initial: weights to start from, by canonical name; by default drawn from the seed.
         workers: processes that read and augment batches ahead.
+        tuning: for speed, where the back end has such options.
+        native_randomness: whether masks are the framework's own; nobody else has the same ones.
 
     Returns:
         The metrics of every epoch, and the weights after the last.
@@ -115,12 +120,14 @@ def train(
     # A shorter run than the spec's may leave its schedule before the end.
     longest = dataclasses.replace(section, epochs=max(section.epochs, written))
     require_schedule(longest, math.ceil(len(data.train) / per_update))
-    emitted = chosen.emit(graph, Style(random="counter"))
+    emitted = chosen.emit(graph, Style(random="framework" if native_randomness else "counter"))
     size = 8 if dtype == "float64" else 4
     needed = memory.session_bytes(graph, section.batch, size)
     memory.require(needed, f"a training step of `{graph.name}`")
     session, device = _opened(chosen, emitted, dtype, device)
     try:
+        if tuning is not None and tuning != Tuning():
+            _tune(session, chosen, tuning)
         if ranks is not None:
             ranks.unite(session)
         begun = Checkpoint(
@@ -189,6 +196,20 @@ def _opened(chosen: Backend, emitted: Emitted, dtype: Dtype, device: str) -> tup
         if any(each.code == "backend-missing" for each in error.diagnostics):
             raise
         return chosen.open(emitted, dtype=dtype, device="cpu", eager=False), "cpu"
+
+
+def _tune(session: Session, chosen: Backend, tuning: Tuning) -> None:
+    tune: Any = getattr(session, "tune", None)
+    if tune is None:
+        raise SetupError(
+            Diagnostic(
+                "no-tuning",
+                f"the back end {chosen.name} has no options for mixed precision, channels last or "
+                "compilation",
+                help="`--backend torch`",
+            )
+        )
+    tune(tuning)
 
 
 def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> Checkpoint | None:

@@ -212,6 +212,8 @@ class Run:
     def _train(self, number: int) -> None:
         for group in self._groups(number, self._update):
             update = number * self.per_epoch + self._update
+            if self.ranks is not None:
+                self.ranks.asks = self._interrupt.requested
             # A loss that overflows is reported below, with the place where it happened.
             with np.errstate(all="ignore"):
                 loss = self.updates.update(group, At(update), self.per_epoch)
@@ -311,9 +313,7 @@ class Run:
 
     def _asked(self) -> bool:
         """Whether the run shall end here; several processes agree on where."""
-        if self.ranks is None:
-            return self._interrupt.requested
-        return any(self.ranks.gather(self._interrupt.requested))
+        return self._interrupt.requested if self.ranks is None else self.ranks.ends
 
     def _position(self) -> str:
         """Where the run stands, for people."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cnnspec import document
-from cnnspec.backends.base import Dtype, LostWorker
+from cnnspec.backends.base import Dtype, LostWorker, Tuning
 from cnnspec.build import build
 from cnnspec.diagnostics import Diagnostic, SetupError, UserError
 from cnnspec.parameters import written
@@ -47,6 +47,8 @@ def command(
     parameters: Sequence[str] = (),
     device: str = "cpu",
     workers: int = 0,
+    tuning: Tuning | None = None,
+    native_randomness: bool = False,
 ) -> int:
     """Train a network and leave a run directory behind.
 
@@ -67,6 +69,8 @@ def command(
         parameters: of the spec, each `name=value`.
         device: as the framework calls it, or "auto".
         workers: processes that read and augment batches ahead.
+        tuning: for speed, where the back end has such options.
+        native_randomness: whether masks are the framework's own.
 
     Returns:
         The exit status: 0, or 130 where it was interrupted.
@@ -83,6 +87,8 @@ def command(
         "checkpoint_every": checkpoint_every,
         "device": device,
         "workers": workers,
+        "tuning": tuning,
+        "native_randomness": native_randomness,
     }
     if not first():
         return _beside(spec, backend, data, parameters, options)

@@ -25,6 +25,8 @@ class TorchRanks:
     Attributes:
         rank: the number of this one.
         count: how many there are.
+        asks: whether this one wants the run to end.
+        ends: whether any of them did, by the last update.
         device: of tensors that processes exchange.
     """
 
@@ -49,13 +51,22 @@ class TorchRanks:
                 )
             ) from None
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
+        self.asks = self.ends = False
         self.device = torch.device(device)
         if backend == "nccl":
             self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(self.device)
 
-    def add(self, tensors: Sequence[torch.Tensor]) -> float:
-        """Put the sum over all processes into each tensor; returns the last one's, as a number.
+    def add_update(self, gradients: Sequence[torch.Tensor], loss: float) -> float:
+        """Put the sum over all processes into each gradient; returns that of the losses."""
+        told = torch.tensor([loss, float(self.asks)], dtype=torch.float64)
+        self.add([*gradients, told])
+        found, asking = told.tolist()
+        self.ends = asking > 0
+        return float(found)
+
+    def add(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Put the sum over all processes into each tensor.
 
         Raises:
             LostWorker: one of them has gone.
@@ -67,7 +78,6 @@ class TorchRanks:
             end = begin + tensor.numel()
             tensor.copy_(flat[begin:end].reshape(tensor.shape))
             begin = end
-        return float(flat[-1])
 
     def _all_reduce(self, tensor: torch.Tensor) -> None:
         try:
@@ -164,5 +174,6 @@ def _forward(module: Any, ranks: TorchRanks, alone: Any, x: torch.Tensor) -> tor
 
 
 def _add(x: torch.Tensor, ranks: TorchRanks) -> torch.Tensor:
-    found: torch.Tensor = _Sum.apply(x, ranks)  # type: ignore[no-untyped-call] # torch's own
+    summed: Any = _Sum.apply  # torch's own stubs leave it untyped
+    found: torch.Tensor = summed(x, ranks)
     return found

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Part, Trace
+from cnnspec.backends.base import (
+    At,
+    Dtype,
+    Emitted,
+    Evaluation,
+    Gradients,
+    Part,
+    Trace,
+    Tuning,
+)
 from cnnspec.backends.program import (
     FEED,
     PARTS,
@@ -44,6 +53,7 @@ except ImportError as fault:
     ) from fault
 
 from cnnspec.backends.torch import state as kept
+from cnnspec.backends.torch.tuning import tune
 from cnnspec.backends.torch.update import update
 
 UNSTORED = "num_batches_tracked"
@@ -78,6 +88,7 @@ class TorchSession:
         self.model: torch.nn.Module = self._make(self.module, drawn=drawn)
         self._optimizer: Any = None
         self.ranks: TorchRanks | None = None
+        self.channels_last = False
         self._tapped: _Tapped | None = None
 
     def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
@@ -153,7 +164,10 @@ class TorchSession:
         return [self._tensor(inputs[name]).requires_grad_(grad) for name, _ in self.emitted.inputs]
 
     def _tensor(self, value: Array) -> torch.Tensor:
-        return torch.tensor(np.asarray(value), dtype=self.dtype, device=self.device)
+        made = torch.tensor(np.asarray(value), dtype=self.dtype, device=self.device)
+        if self.channels_last and made.dim() == 4:
+            made = made.contiguous(memory_format=torch.channels_last)
+        return made
 
     def _target(self, value: Array) -> torch.Tensor:
         if np.issubdtype(np.asarray(value).dtype, np.integer):
@@ -284,6 +298,10 @@ class TorchSession:
             self._optimizer = self.module.make_optimizer(self.model)
         with _default(self.dtype):
             return update(self, self._optimizer, parts, at, updates_per_epoch, self.ranks)
+
+    def tune(self, tuning: Tuning) -> None:
+        """Let the model run so, from now on."""
+        tune(self, tuning)
 
     def position(self, at: At) -> None:
         """Where in training the model stands, for its random layers."""

@@ -43,7 +43,7 @@ def update(
         value += loss.item()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if ranks is not None:
-        value = ranks.add([*gradients, torch.tensor(value, dtype=torch.float64)])
+        value = ranks.add_update(gradients, value)
     if hasattr(module, "penalty"):  # once for an update, and not for each part or process
         penalty = module.penalty(model)
         penalty.backward()
