@@ -121,11 +121,11 @@ WELL = idx_bytes(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
         (b"\0\0\x08\0", "data-corrupt", "has 0 axes"),
         (struct.pack(">4B2I", 0, 0, 8, 2, 0, 5), "data-corrupt", "has no elements"),
         (struct.pack(">4B3I", 0, 0, 14, 3, *[2**32 - 1] * 3), "data-truncated", "header says"),
-        (gzip.compress(WELL)[:-1], "data-truncated", "ends before its gzip data do"),
-        (gzip.compress(WELL)[:15], "data-truncated", "inside its header"),
-        (gzip.compress(WELL)[:-5] + b"abcde", "data-corrupt", "damaged gzip data"),
-        (gzip.compress(WELL) + b"more", "data-corrupt", "goes on after its gzip data"),
-        (gzip.compress(WELL + b"x"), "data-corrupt", "has 41 bytes or more"),
+        (gzip.compress(WELL, mtime=0)[:-1], "data-truncated", "ends before its gzip data do"),
+        (gzip.compress(WELL, mtime=0)[:15], "data-truncated", "inside its header"),
+        (gzip.compress(WELL, mtime=0)[:-5] + b"abcde", "data-corrupt", "damaged gzip data"),
+        (gzip.compress(WELL, mtime=0) + b"more", "data-corrupt", "goes on after its gzip data"),
+        (gzip.compress(WELL + b"x", mtime=0), "data-corrupt", "has 41 bytes or more"),
         (b"\x1f\x8bnonsense", "data-corrupt", "damaged gzip data"),
     ],
 )
@@ -524,7 +524,7 @@ def write_image(folder: Path, content: bytes) -> tuple[str, Path]:
 NPZ = npz_bytes(x_train=pictures(6, (4, 4)), y_train=np.arange(6))
 FORMATS: dict[str, tuple[Callable[[Path, bytes], tuple[str, Path]], bytes]] = {
     "idx": (write_idx, idx_bytes(pictures(20, (7, 5)))),
-    "idx.gz": (write_idx, gzip.compress(idx_bytes(pictures(20, (7, 5))))),
+    "idx.gz": (write_idx, gzip.compress(idx_bytes(pictures(20, (7, 5))), mtime=0)),
     "cifar10": (write_cifar, cifar_bytes(1)),
     "npz": (write_npz, NPZ),
     "png": (write_image, image_bytes(pictures(1, (6, 8, 3))[0])),
