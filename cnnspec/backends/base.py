@@ -6,9 +6,9 @@ for data, O, I, then space for kernels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Shape
@@ -414,6 +414,48 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Forget the loaded module."""
+
+
+class Given(Protocol):
+    """A batch, as anything that has inputs and targets."""
+
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """By name; N, channels, then space."""
+
+    @property
+    def targets(self) -> Mapping[str, Array]:
+        """By name."""
+
+
+@runtime_checkable
+class FitsEpochs(Protocol):
+    """A session whose framework has a training loop of its own."""
+
+    def fit_epoch(
+        self,
+        batches: Iterator[Given],
+        *,
+        first_update: int,
+        updates_per_epoch: int,
+        count: int,
+        on_batch: Callable[[int, float], bool],
+    ) -> None:
+        """The updates of an epoch, or of the rest of it, by that loop; the same as by `step`.
+
+        Args:
+            batches: as many as updates; they may be taken in another thread and ahead of time,
+                but not after the return.
+            first_update: completed updates before.
+            updates_per_epoch: of a whole epoch.
+            count: updates to make.
+            on_batch: is told the number of an update, counted from 0 in the run, and the loss
+                before it, when the session is where that update has left it; it may read weights
+                and state, and makes nothing of them. If it answers true, no more updates follow.
+
+        Raises:
+            Exception: whatever `batches` or `on_batch` raises.
+        """
 
 
 class Backend(Protocol):
