@@ -77,7 +77,7 @@ class _Builder:
         training = resolve_training(spec, self.faults, outputs)
         self.faults.raise_any()
         named = Origin(spec.document.span(("name",)))
-        graph = Graph(spec.name, inputs, outputs, root, training, spec.seed, named)
+        graph = Graph(spec.name, inputs, outputs, root, training, spec.seed, named, spec.data)
         report_groups(self.faults, graph)
         self.faults.raise_any()
         self._warn_of_null_gradients(graph)

@@ -85,6 +85,10 @@ class UserError(Exception):
             raise ValueError("a UserError needs at least one diagnostic")
         super().__init__("; ".join(_brief(d) for d in self.diagnostics))
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[tuple[Diagnostic, ...]]]:
+        # An exception is sent to another process as its class and arguments.
+        return type(self), (self.diagnostics,)
+
 
 class SpecError(UserError):
     """The spec is wrong; every diagnostic has a position in it."""

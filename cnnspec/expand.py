@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from cnnspec.build import build
+from cnnspec.data_section import DataSection
 from cnnspec.expand_layers import Entries, Entry, names_of, value_of
 from cnnspec.graph import Graph
 from cnnspec.ops.base import show
@@ -43,6 +44,8 @@ def expand(network: Graph | Spec) -> str:
     lines += _outputs(graph)
     if graph.training is not None:
         lines += _train(graph.training, [output.name for output in graph.outputs])
+    if graph.data is not None:
+        lines += ["data:", *_data(graph.data)]
     lines.append(f"seed: {graph.seed}")
     return "\n".join(lines) + "\n"
 
@@ -128,6 +131,31 @@ def _train(training: Training, outputs: list[str]) -> list[str]:
         *loss,
         *(f"  {name}: {flow(value)}" for name, value in training.written().items()),
     ]
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def _data(section: DataSection) -> list[str]:
+    """What is not left to its default; paths stay relative to the spec's own directory."""
+    lines = []
+    for name, value in section.written().items():
+        if name == "augment" and isinstance(value, tuple):
+            lines += ["  augment:", *(f"    - {flow(_literal(step))}" for step in value)]
+        else:
+            lines.append(f"  {name}: {flow(_literal(value))}")
+    return lines
+
+
+def _literal(value: object) -> object:
+    """A value whose texts are read back as they are, and not as expressions."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, Mapping):
+        return {name: _literal(entry) for name, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_literal(entry) for entry in value)
+    return value
 
 
 # --- values ------------------------------------------------------------------------------------

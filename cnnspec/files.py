@@ -16,7 +16,10 @@ __all__ = [
     "make_directory",
     "read_bytes",
     "refuse_existing",
+    "remove",
     "require_writable",
+    "unreadable",
+    "unwritable",
     "write_bytes",
     "write_text",
 ]
@@ -55,7 +58,7 @@ def write_bytes(path: StrPath, data: bytes, *, force: bool = False) -> None:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, BrokenPipeError):
             raise
-        raise _refused(name, error) from None
+        raise unwritable(name, error) from None
 
 
 def refuse_existing(path: StrPath, *, force: bool = False) -> None:
@@ -96,11 +99,11 @@ def require_writable(path: StrPath, *, force: bool = False) -> None:
     try:
         folder = os.path.dirname(os.path.realpath(name))
     except ValueError as error:
-        raise _refused(name, error) from None
+        raise unwritable(name, error) from None
     if not os.path.isdir(folder):
-        raise _refused(name, FileNotFoundError())
+        raise unwritable(name, FileNotFoundError())
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _refused(name, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        raise unwritable(name, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def make_directory(path: StrPath) -> None:
@@ -117,7 +120,7 @@ def make_directory(path: StrPath) -> None:
             Diagnostic("not-a-directory", f"`{name}` is a file, and a directory is needed")
         ) from None
     except (OSError, ValueError) as error:
-        raise _refused(name, error) from None
+        raise unwritable(name, error) from None
 
 
 def read_bytes(path: StrPath) -> bytes:
@@ -149,7 +152,22 @@ def reason(error: OSError | ValueError) -> str:
     return (words or str(error)).lower()
 
 
-def _refused(name: str, error: OSError | ValueError) -> SetupError:
+def remove(path: StrPath) -> None:
+    """Remove a file; that there is none is fine.
+
+    Raises:
+        SetupError: the system refuses.
+    """
+    name = os.fspath(path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+    except OSError as error:
+        raise unwritable(name, error) from None
+
+
+def unwritable(name: str, error: OSError | ValueError) -> SetupError:
+    """What to raise for a file that could not be written, moved or removed."""
     if isinstance(error, FileNotFoundError):
         return SetupError(
             Diagnostic(

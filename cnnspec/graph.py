@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from cnnspec.data_section import DataSection
 from cnnspec.diagnostics import Span
 from cnnspec.ops.base import Op, Param, Shape
 from cnnspec.training import Constrain, Regularize, Training
@@ -237,6 +238,7 @@ class Graph:
         training: loss, optimizer and schedule, None where the spec has none.
         seed: for initial weights, masks and data order.
         origin: where its name was written, None for a graph made without a file.
+        data: what the spec says about its data, None where it says nothing.
     """
 
     name: str
@@ -246,6 +248,7 @@ class Graph:
     training: Training | None = None
     seed: int = 0
     origin: Origin | None = None
+    data: DataSection | None = None
     nodes: tuple[Node[Op], ...] = field(init=False)
 
     def __post_init__(self) -> None:

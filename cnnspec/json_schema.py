@@ -17,6 +17,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from cnnspec import names
+from cnnspec.augmentation import AUGMENTATIONS, FILLS, Normalize
+from cnnspec.data_section import INTERPOLATIONS, SOURCES, Halves, Subset
 from cnnspec.ops import Op, registered
 from cnnspec.ops.initializer import INITIALIZERS, Initializer, holds_initializer
 from cnnspec.schema import LIBRARY_LEVEL, MOST_SEED, VERSION
@@ -124,6 +126,7 @@ def json_schema(ops: Iterable[type[Op]] | None = None) -> Schema:
             ],
         },
         "train": _closed(train, ["loss", "optimizer"]),
+        "data": _data(),
         "seed": _open({"type": "integer", "minimum": 0, "maximum": MOST_SEED, "default": 0}),
     }
     return {
@@ -176,9 +179,43 @@ def _definitions(ops: Sequence[type[Op]]) -> Schema:
         "loss": _open(_words(LOSSES.values())),
         "optimizer": _open(_words(OPTIMIZERS.values())),
         "schedule": _open(_words(SCHEDULES.values())),
+        "source": _open(_words(SOURCES.values())),
+        "augmentation": _open(_words(AUGMENTATIONS.values())),
+        "fill": _open(_words(FILLS.values())),
         **_every_layer(),
         **_overrides(ops),
     }
+
+
+def _data() -> Schema:
+    """The `data:` section."""
+    halves, subset, numbers = (_fields(cls, {})[1] for cls in (Halves, Subset, Normalize))
+    classes: Schema = {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1}
+    steps: Schema = {"type": "array", "items": {"$ref": "#/$defs/augmentation"}, "maxItems": 100}
+    fields: Schema = {
+        "source": {"$ref": "#/$defs/source"},
+        "split": {**halves, "type": "object"},
+        "subset": {
+            "anyOf": [_open({"type": "integer", "minimum": 1}), {**subset, "type": "object"}]
+        },
+        "classes": _open(
+            {**classes, "description": "those that are kept, in the order of their new labels"}
+        ),
+        "rescale": _open(
+            {
+                "type": "number",
+                "description": "the factor of stored values; by default bytes are divided by 255",
+            }
+        ),
+        "normalize": {
+            "anyOf": [_open({"enum": ["per_channel", "none"]}), {**numbers, "type": "object"}],
+            "default": "none",
+        },
+        "augment": steps,
+        "fill": {"$ref": "#/$defs/fill", "default": "constant"},
+        "interpolation": _open({"enum": [*INTERPOLATIONS], "default": "linear"}),
+    }
+    return {**_closed(fields, ["source"]), "description": "what the network is trained on"}
 
 
 def _parameters() -> Schema:

@@ -11,6 +11,7 @@ from cnnspec.faults import Faults, quoted
 from cnnspec.include import included
 from cnnspec.ops.base import Shape
 from cnnspec.schema_blocks import read_blocks, read_parameters, unused_parameters
+from cnnspec.schema_data import read_data
 from cnnspec.schema_fields import (
     missing_field,
     read_name,
@@ -32,7 +33,7 @@ MOST_SEED = 2**63 - 1
 
 TOP_LEVEL = (
     "cnnspec", "name", "input", "include", "parameters", "define", "layers", "outputs", "train",
-    "seed",
+    "data", "seed",
 )  # fmt: skip
 LIBRARY_LEVEL = ("cnnspec", "define", "parameters", "include")
 _EXAMPLES = {
@@ -95,7 +96,7 @@ def _spec(faults: Faults, given: Mapping[str, object]) -> Spec | None:
     blocks = read_blocks(faults, documents, known)
     plain = {
         key: resolve(faults, value[key], (key,), known)
-        for key in ("name", "input", "outputs", "train", "seed")
+        for key in ("name", "input", "outputs", "train", "data", "seed")
         if key in value
     }
     plain = {key: entry for key, entry in plain.items() if entry is not FAULT}
@@ -110,9 +111,12 @@ def _spec(faults: Faults, given: Mapping[str, object]) -> Spec | None:
         report_nesting(faults, blocks, layers)
     outputs = _outputs(faults, plain["outputs"]) if "outputs" in plain else None
     train = read_train(faults, plain["train"]) if "train" in plain else None
+    data = read_data(faults, plain["data"]) if "data" in plain else None
     seed = read_whole(faults, plain.get("seed", 0), ("seed",), 0, MOST_SEED)
     unused_parameters(faults, documents, known.used_constants)
-    return Spec(faults.document, name or "network", inputs, layers, outputs, train, seed, blocks)
+    return Spec(
+        faults.document, name or "network", inputs, layers, outputs, train, seed, blocks, data=data
+    )
 
 
 def _library(faults: Faults) -> None:

@@ -31,16 +31,6 @@ def wrong_type(faults: Faults, path: Path, message: str, help: str = "") -> None
     faults.add("wrong-type", path, message, help=help)
 
 
-def later(faults: Faults, path: Path) -> None:
-    """Report a key that the language has, but this version does not read."""
-    faults.add(
-        "not-yet",
-        path,
-        f"`{path[-1]}` is part of the language, but not of this version",
-        key=True,
-    )
-
-
 def unknown_field(faults: Faults, at: Path, what: str, field: str, known: Sequence[str]) -> None:
     """Report a field that `what` does not have."""
     faults.add(

@@ -72,6 +72,8 @@ def read_train(faults: Faults, value: object) -> TrainSection | None:
         for name, cls in WORDS.items()
         if name in value
     }
+    if schedule is not None:
+        _require_reached(faults, schedule, epochs)
     if loss is None or optimizer is None or schedule is None:
         return None
     return TrainSection(
@@ -103,6 +105,19 @@ def _fields(faults: Faults, cls: type[FieldsT], value: object, path: Path) -> Fi
         wrong_type(faults, path, f"{what} is a mapping of fields")
         return None
     return read_model(faults, cls, value, path, what=what, known=list(cls.model_fields))
+
+
+def _require_reached(faults: Faults, schedule: Schedule, epochs: int) -> None:
+    """Refuse what a schedule by epochs has beyond the last; of updates the data know the number."""
+    if schedule.every == "update" or schedule.longest <= epochs:
+        return
+    given = [f for f in ("length", "milestones", "warmup") if f in schedule.model_fields_set]
+    faults.add(
+        "schedule-too-long",
+        ("train", "schedule", schedule.key, given[0]),
+        f"`{schedule.key}` needs {schedule.longest} epochs, and a run has {epochs}",
+        help=f"`epochs: {schedule.longest}` or more, or a shorter schedule",
+    )
 
 
 def _losses(faults: Faults, value: object) -> Loss | Mapping[str, Loss] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cnnspec.data_section import DataSection
 from cnnspec.diagnostics import Diagnostic
 from cnnspec.document import Document, Path
 from cnnspec.ops.base import Op, Shape
@@ -144,6 +145,7 @@ class Spec:
         seed: for initial weights, masks and data order.
         blocks: every block by name, those of included files among them.
         warnings: found while reading.
+        data: None where the file has no such section.
     """
 
     document: Document
@@ -155,3 +157,4 @@ class Spec:
     seed: int
     blocks: Mapping[str, Block] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    data: DataSection | None = None

@@ -22,7 +22,7 @@ from cnnspec.diagnostics import DataError, Diagnostic, Label, closest
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Param, Shape
 
-__all__ = ["fit", "read_weights", "write_weights"]
+__all__ = ["fit", "read_tensors", "read_weights", "write_weights"]
 
 Array = npt.NDArray[Any]
 Reader = Callable[[], Array]
@@ -62,6 +62,28 @@ def read_weights(path: str | os.PathLike[str], graph: Graph) -> dict[str, Array]
     """
     name = os.fspath(path)
     return _checked(_entries(name), graph, f"`{name}`")
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """Read every tensor of a safetensors file, whatever network it belongs to.
+
+    Returns:
+        By name; float16, float32 and float64 as stored, bfloat16 as float32.
+
+    Raises:
+        SetupError: there is no such file, or it cannot be read.
+        DataError: it is no safetensors file, or a tensor is not of floating-point numbers.
+    """
+    name = os.fspath(path)
+    entries = _entries(name)
+    faults = _few(
+        Diagnostic("weight-dtype", f"`{name}`: `{key}` has type {entry.dtype.lower()}")
+        for key, entry in entries.items()
+        if entry.dtype not in DTYPES and key.rpartition(".")[2] != IGNORED
+    )
+    if faults:
+        raise DataError(faults)
+    return {key: entry.read() for key, entry in entries.items() if entry.dtype in DTYPES}
 
 
 def fit(

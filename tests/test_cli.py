@@ -608,10 +608,19 @@ def test_train_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "epochs": 3,
         "seed": 9,
         "force": True,
+        "quiet": False,
         "parameters": (),
+        "resume": False,
+        "checkpoint_every": None,
     }
     assert run("train", "net.yaml", "-b", "numpy").status == 0
     assert (asked["dtype"], asked["epochs"], asked["directory"]) == ("float64", None, None)
+    assert (
+        run("train", "net.yaml", "-b", "numpy", "--resume", "--checkpoint-every", "7", "-q").status
+        == 0
+    )
+    assert (asked["resume"], asked["checkpoint_every"], asked["quiet"]) == (True, 7, True)
+    assert run("train", "net.yaml", "-b", "numpy", "--resume", "--force").status == 2
 
 
 WITHOUT_FRAMEWORKS = """

@@ -169,7 +169,8 @@ def test_an_initializer_is_drawn_and_spelled(cls: type[Initializer]) -> None:
 @pytest.mark.parametrize("cls", WORDS, ids=lambda cls: cls.key)
 def test_a_training_word_is_spelled(cls: type[training.Vocabulary]) -> None:
     written = strategies.spelled(cls.key, find_fields(strategies.TRAINING, cls))
-    train: dict[str, Any] = {"loss": "cross_entropy", "optimizer": {"sgd": {"lr": 0.1}}}
+    sgd = {"sgd": {"lr": 0.1}}
+    train: dict[str, Any] = {"loss": "cross_entropy", "optimizer": sgd, "epochs": 9}
     kinds = {"loss": training.Loss, "optimizer": training.Optimizer, "schedule": training.Schedule}
     train[next(kind for kind, base in kinds.items() if issubclass(cls, base))] = written
     layers: list[Any] = [{"dense": {"units": 2}}]

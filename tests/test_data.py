@@ -13,7 +13,7 @@ from cnnspec.diagnostics import DataError, SetupError
 from cnnspec.graph import Graph
 
 HEAD = "cnnspec: 1\nname: net\n"
-TRAIN = "train: {loss: cross_entropy, optimizer: {adam: {lr: 0.01}}}\n"
+TRAIN = "train: {loss: cross_entropy, optimizer: {adam: {lr: 0.01}}, batch: 4}\n"
 
 
 def graph(text: str) -> Graph:

@@ -24,7 +24,9 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "docs" / "schema.json"
 SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
 OPS = documented()
-EVERY = {"name", "from", "when", "repeat", "share", "expect"}
+EVERY = {
+    "name", "from", "when", "repeat", "share", "expect", "trainable", "regularize", "constrain",
+}  # fmt: skip
 
 Schema = Mapping[str, Any]
 
@@ -108,7 +110,8 @@ IN_BLOCK = ("layers", 0, SEQUENCE, "layers", 2)
 
 def test_sections_are_completed(schema: Schema) -> None:
     assert {"cnnspec", "name", "input", "define", "layers", "outputs", "train"} <= keys(schema)
-    assert {"optimizer", "loss", "schedule", "batch", "epochs"} == keys(schema, "train")
+    words = {"accumulate", "groups", "clip", "average", "early_stopping"}
+    assert {"optimizer", "loss", "schedule", "batch", "epochs", *words} == keys(schema, "train")
     for kind, known in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
         for key, cls in known.items():
             assert set(cls.model_fields) <= keys(schema, "train", kind, key)

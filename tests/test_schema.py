@@ -135,7 +135,6 @@ def test_defaults() -> None:
         (spec("relu: {repeat: @@true}"), "wrong-type"),
         (spec("relu: {repeat: @@-1}"), "out-of-range"),
         (spec("relu: {when: @@1}"), "wrong-type"),
-        (spec("relu: {@@trainable: false}"), "not-yet"),
         (spec("relu: {name: @@3}"), "wrong-type"),
         (spec("relu: {name: @@null}"), "wrong-type"),
         (spec("relu: {from: @@3}"), "wrong-type"),
@@ -184,6 +183,35 @@ def test_defaults() -> None:
         (spec("relu", more=TRAIN % ", schedule: @@3"), "wrong-type"),
         (spec("relu", more=TRAIN % ", schedule: {@@exponential: {}}"), "missing-field"),
         (spec("relu", more=TRAIN % ", schedule: {exponential: @@0.5}"), "wrong-type"),
+        (spec("relu", more=TRAIN % ", schedule: {exponential: {gamma: @@0}}"), "out-of-range"),
+        (spec("relu", more=TRAIN % ", schedule: {step: {size: @@0}}"), "out-of-range"),
+        (spec("relu", more=TRAIN % ", schedule: {constant: {warmup: @@-1}}"), "out-of-range"),
+        (spec("relu", more=TRAIN % ", schedule: {constant: {every: @@batch}}"), "bad-value"),
+        (spec("relu", more=TRAIN % ", schedule: {cosine: {end: @@-0.1}}"), "out-of-range"),
+        (spec("relu", more=TRAIN % ", schedule: {cosine: {length: @@2.5}}"), "wrong-type"),
+        (spec("relu", more=TRAIN % ", schedule: {polynomial: {power: @@0}}"), "out-of-range"),
+        (spec("relu", more=TRAIN % ", schedule: {one_cycle: {rise: @@1}}"), "out-of-range"),
+        (
+            spec("relu", more=TRAIN % ", schedule: {multi_step: {milestones: @@[]}}"),
+            "bad-value",
+        ),
+        (
+            spec(
+                "relu", more=TRAIN % ", epochs: 9, schedule: {multi_step: @@{milestones: [3, 3]}}"
+            ),
+            "bad-value",
+        ),
+        (
+            spec("relu", more=TRAIN % ", epochs: 9, schedule: {cosine: {warmup: 1, length: @@9}}"),
+            "schedule-too-long",
+        ),
+        (
+            spec(
+                "relu", more=TRAIN % ", epochs: 9, schedule: {multi_step: {milestones: @@[3, 9]}}"
+            ),
+            "schedule-too-long",
+        ),
+        (spec("relu", more=TRAIN % ", schedule: {constant: {warmup: @@2}}"), "schedule-too-long"),
         (
             spec("relu", more="train: {loss: @@crossentropy, optimizer: {sgd: {lr: 1}}}\n"),
             "unknown-loss",
@@ -217,6 +245,31 @@ def test_defaults() -> None:
         (
             spec("relu", more="train: {loss: cross_entropy, optimizer: {sgd: {lr: @@0}}}\n"),
             "out-of-range",
+        ),
+        *(
+            (
+                spec("relu", more=f"train: {{loss: cross_entropy, optimizer: {optimizer}}}\n"),
+                code,
+            )
+            for optimizer, code in (
+                ("{sgd: {lr: @@-0.1}}", "out-of-range"),
+                ("{adadelta: {lr: @@-1}}", "out-of-range"),
+                ("{sgd: {lr: 1, weight_decay: @@-0.1}}", "out-of-range"),
+                ("{sgd: @@{lr: 1, decoupled: true}}", "bad-value"),
+                ("{sgd: {lr: 1, momentum: @@-0.9}}", "out-of-range"),
+                ("{adagrad: {lr: 1, eps: @@0}}", "out-of-range"),
+                ("{rmsprop: {lr: 1, eps: @@0}}", "out-of-range"),
+                ("{rmsprop: {lr: 1, alpha: @@1}}", "out-of-range"),
+                ("{adam: {lr: 1, eps: @@0}}", "out-of-range"),
+                ("{adam: {lr: 1, betas: [0.9, @@1]}}", "out-of-range"),
+                ("{adam: {lr: 1, amsgrad: @@1}}", "wrong-type"),
+                ("{adamw: {lr: 1, eps: @@0}}", "out-of-range"),
+                ("{adadelta: {eps: @@0}}", "out-of-range"),
+                ("{adadelta: {rho: @@-0.1}}", "out-of-range"),
+                ("{nadam: {lr: 1, eps: @@0}}", "out-of-range"),
+                ("{nadam: {lr: 1, momentum_decay: @@-1}}", "out-of-range"),
+                ("{adamax: {lr: 1, eps: @@0}}", "out-of-range"),
+            )
         ),
         (
             spec(

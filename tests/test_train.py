@@ -237,13 +237,13 @@ class Losses(Progress):
 
     def __init__(self, stop: int | None = None) -> None:
         self.losses: list[float] = []
-        self.begun: list[tuple[int, int, int]] = []
+        self.begun: list[tuple[int, int, int, int]] = []
         self.rates: list[float] = []
         self.closed = False
         self.stop = stop
 
-    def begin(self, epoch: int, epochs: int, batches: int) -> None:
-        self.begun.append((epoch, epochs, batches))
+    def begin(self, epoch: int, epochs: int, batches: int, done: int) -> None:
+        self.begun.append((epoch, epochs, batches, done))
 
     def advance(self, loss: float) -> None:
         self.losses.append(loss)
@@ -291,7 +291,19 @@ def test_run_directory(few: Dataset, tmp_path: Path) -> None:
     spec.write_text(SMALL)
     graph = cnnspec.load(spec)
     result = train(graph, "numpy", few, seed=3, rundir=run)
-    assert sorted(path.name for path in run.iterdir()) == [
+    assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.*")) == [
+        ".lock",
+        "best.safetensors",
+        "checkpoints/last.safetensors",
+        "checkpoints/previous.safetensors",
+        "confusion.csv",
+        "confusion.json",
+        "curves.html",
+        "curves.png",
+        "data.json",
+        *(path.relative_to(run).as_posix() for path in run.glob("events/events.out.tfevents.*")),
+        "expanded.yaml",
+        "log.txt",
         "metrics.csv",
         "run.json",
         "small_numpy.py",
@@ -306,7 +318,8 @@ def test_run_directory(few: Dataset, tmp_path: Path) -> None:
     assert all((stored[name] == weight).all() for name, weight in result.weights.items())
 
     text = (run / "metrics.csv").read_bytes()
-    head = b"epoch,train_loss,train_accuracy,test_loss,test_accuracy\n1,"
+    head = b"epoch,train_loss,train_accuracy,test_loss,test_accuracy,learning_rate,"
+    head += b"train_top5,test_top5\n1,"
     assert text.startswith(head)
     assert text.endswith(b"\n")
     for epoch, row in zip(result.history, rows(run / "metrics.csv"), strict=True):
@@ -316,6 +329,9 @@ def test_run_directory(few: Dataset, tmp_path: Path) -> None:
             "train_accuracy": repr(epoch.train_accuracy),
             "test_loss": repr(epoch.test_loss),
             "test_accuracy": repr(epoch.test_accuracy),
+            "learning_rate": "0.01",
+            "train_top5": repr(epoch.train_top5),
+            "test_top5": repr(epoch.test_top5),
         }
 
 
@@ -348,7 +364,7 @@ def test_a_directory_in_use_is_refused(few: Dataset, tmp_path: Path) -> None:
 def test_progress_is_told_everything(few: Dataset) -> None:
     told = Losses()
     train(cnnspec.load(SMALL), "numpy", few, progress=told)
-    assert told.begun == [(1, 2, 3), (2, 2, 3)]
+    assert told.begun == [(1, 2, 3, 0), (2, 2, 3, 0)]
     assert len(told.losses) == 6
     assert len(told.rates) == 2
     assert min(told.rates) > 0
@@ -431,8 +447,11 @@ def test_a_last_batch_of_one_matters_where_there_is_nothing_else_to_average(few:
     # Space counts: one sample of 8x8 has 64 values per channel.
     train(cnnspec.load(SMALL.replace("batch: 64", "batch: 149")), "torch", few, epochs=1)
     train(cnnspec.load(FLAT_NORM.replace("BATCH", "148")), "torch", few, epochs=1)
-    # A batch that is larger than the data is all of them.
-    train(cnnspec.load(FLAT_NORM.replace("BATCH", "151")), "torch", few, epochs=1)
+    with pytest.raises(DataError) as caught:
+        train(cnnspec.load(FLAT_NORM.replace("BATCH", "151")), "torch", few, epochs=1)
+    (fault,) = caught.value.diagnostics
+    assert fault.code == "batch-too-large"
+    assert fault.help == "`batch: 150` takes all of them at once"
 
 
 def test_a_spec_without_train() -> None:

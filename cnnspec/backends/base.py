@@ -6,9 +6,9 @@ for data, O, I, then space for kernels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from cnnspec.graph import Graph
 from cnnspec.ops.base import Shape
@@ -179,6 +179,68 @@ class At:
     first: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A batch of several that make one update together.
+
+    Attributes:
+        inputs: by name; N, channels, then space. A process among several may have no samples.
+        targets: by name.
+        first: where its samples begin among those of the whole update.
+    """
+
+    inputs: Mapping[str, Array]
+    targets: Mapping[str, Array]
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a model runs, for speed; numbers differ in the last digits, or with it much more.
+
+    Attributes:
+        precision: "bfloat16" for products in it beside float32 weights, None for those alone.
+        channels_last: whether images lie in memory with their channels last.
+        compile: whether the framework compiles the passes before it runs them.
+    """
+
+    precision: str | None = None
+    channels_last: bool = False
+    compile: bool = False
+
+
+class LostWorker(RuntimeError):
+    """Another process of a run does not answer any more."""
+
+
+class Ranks(Protocol):
+    """The processes that make each update together.
+
+    Attributes:
+        rank: the number of this one, from 0; it alone writes files.
+        count: how many there are.
+        asks: whether this one wants the run to end; the next update tells the others.
+        ends: whether any of them did, by the last update; it is the same in all.
+    """
+
+    rank: int
+    count: int
+    asks: bool
+    ends: bool
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process gives, in order of their ranks; everybody gets all."""
+
+    def broadcast(self, value: Any) -> Any:
+        """What the first process gives."""
+
+    def unite(self, session: Any) -> None:
+        """Let each update of a session be that of all processes."""
+
+    def close(self) -> None:
+        """Part."""
+
+
 @dataclass(slots=True)
 class Trace:
     """Everything that one tapped pass returns.
@@ -286,6 +348,23 @@ class Session(Protocol):
     ) -> float:
         """One update by the file's own `train_step`; returns the loss before it."""
 
+    def update(
+        self,
+        parts: Sequence[Part],
+        *,
+        at: At = At(),
+        updates_per_epoch: int = 1,
+    ) -> float:
+        """One update out of several batches, by the file's own functions.
+
+        The sum of each output's loss is divided by its weight over all parts, the gradients are
+        added, and then comes what `train_step` does once. Normalisation sees each part alone.
+        Where the session works with others (`Backend.join`), parts are slices of common ones.
+
+        Returns:
+            The loss before it, over all samples.
+        """
+
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
 
@@ -294,6 +373,20 @@ class Session(Protocol):
 
     def reset(self) -> None:
         """Forget the optimizer's state."""
+
+    def state(self) -> dict[str, Array]:
+        """Copies of everything besides the weights that further updates depend on.
+
+        That is the optimizer's buffers and step counters, and averages of the weights where the
+        file keeps them. What belongs to a parameter is called `momentum/conv1.weight`, in canonical
+        layout or a single number; what does not, `optimizer/iterations`. Empty before an update.
+        """
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this `state`; weights are `assign`ed apart.
+
+        DataError where the state is that of another network or optimizer.
+        """
 
     def trains(self) -> bool:
         """Whether the file has the training functions."""
@@ -321,6 +414,48 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Forget the loaded module."""
+
+
+class Given(Protocol):
+    """A batch, as anything that has inputs and targets."""
+
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """By name; N, channels, then space."""
+
+    @property
+    def targets(self) -> Mapping[str, Array]:
+        """By name."""
+
+
+@runtime_checkable
+class FitsEpochs(Protocol):
+    """A session whose framework has a training loop of its own."""
+
+    def fit_epoch(
+        self,
+        batches: Iterator[Given],
+        *,
+        first_update: int,
+        updates_per_epoch: int,
+        count: int,
+        on_batch: Callable[[int, float], bool],
+    ) -> None:
+        """The updates of an epoch, or of the rest of it, by that loop; the same as by `step`.
+
+        Args:
+            batches: as many as updates; they may be taken in another thread and ahead of time,
+                but not after the return.
+            first_update: completed updates before.
+            updates_per_epoch: of a whole epoch.
+            count: updates to make.
+            on_batch: is told the number of an update, counted from 0 in the run, and the loss
+                before it, when the session is where that update has left it; it may read weights
+                and state, and makes nothing of them. If it answers true, no more updates follow.
+
+        Raises:
+            Exception: whatever `batches` or `on_batch` raises.
+        """
 
 
 class Backend(Protocol):

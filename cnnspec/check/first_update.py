@@ -19,7 +19,6 @@ from cnnspec.check.answers import Answers, Part
 from cnnspec.check.bounds import FLOOR, UNIT
 from cnnspec.check.trajectory import Trajectory
 from cnnspec.quantities import REFERENCE
-from cnnspec.training import Adam
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,12 +126,10 @@ def _compare(
 
 
 def _corrections(checker: Checker) -> float:
-    """Roundings of Adam's 1 - b^t, in proportion to the update: b is near 1, so that most cancels.
+    """Roundings of 1 - b^t, in proportion to the update: b is near 1, so that most cancels.
 
     The power of b loses a few u of itself, and its root halves what that is of the difference.
     """
     training = checker.graph.training
     assert training is not None
-    if not isinstance(training.optimizer, Adam):
-        return 0.0
-    return 4 * sum(b / (1 - b) for b in training.optimizer.betas)
+    return 4 * sum(b / (1 - b) for b in training.optimizer.corrected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +17,7 @@ from cnnspec.check.bounds import FLOOR, UNIT, Bounds
 from cnnspec.check.trajectory import AVERAGE, Batch, Trajectory
 from cnnspec.heap import give_back
 from cnnspec.quantities import REFERENCE
-from cnnspec.training import Adam
+from cnnspec.training import Training
 
 if TYPE_CHECKING:
     from cnnspec.check.run import Checker
@@ -214,7 +215,7 @@ def noise_driven(checker: Checker) -> dict[str, str]:
     """Parameters that an adaptive optimizer moves by rounding noise alone, with the reason."""
     training = checker.graph.training
     assert training is not None
-    if not isinstance(training.optimizer, Adam):
+    if not training.optimizer.adaptive:
         return {}
     found = {}
     users, owners = checker.graph.users(), checker.graph.owners()
@@ -230,12 +231,24 @@ def noise_driven(checker: Checker) -> dict[str, str]:
     return found
 
 
+def _finite_rates(training: Training) -> Iterator[float]:
+    """Of all updates, up to one that is beyond all numbers."""
+    for update in range(min(UPDATES_PER_EPOCH * training.epochs, MOST_RATES)):
+        try:
+            rate = training.learning_rate(update, UPDATES_PER_EPOCH)
+        except OverflowError:
+            return
+        if not math.isfinite(rate):
+            return
+        yield rate
+
+
 def learning_rates(checker: Checker, names: Iterable[str], dtype: str = "float64") -> None:
     """Those of the whole run, which are Python numbers whatever the dtype of a session."""
     training = checker.graph.training
     assert training is not None
-    count = min(UPDATES_PER_EPOCH * training.epochs, MOST_RATES)
-    wanted = np.array([training.learning_rate(u, UPDATES_PER_EPOCH) for u in range(count)])
+    wanted = np.array(list(_finite_rates(training)))
+    count = len(wanted)
     call = "learning_rates", (count, UPDATES_PER_EPOCH), dict[str, Any]()
     rates = checker.tell(dict.fromkeys(names, call), dtype)
     if checker.reference_stands_in and dtype == "float64":
@@ -245,7 +258,8 @@ def learning_rates(checker: Checker, names: Iterable[str], dtype: str = "float64
         checker.add(
             wanted,
             np.asarray(found),
-            8 * UNIT["float64"] * np.abs(wanted),
+            # Near the end of a wave what is left of the rate has cancelled.
+            8 * UNIT["float64"] * (np.abs(wanted) + training.optimizer.lr),
             backends=("spec", name),
             node="",
             name="learning_rate",

@@ -13,12 +13,34 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cnnspec.cli import comparing, compiling, fuzzing, proving, reading
+from cnnspec.cli import (
+    comparing,
+    compiling,
+    data,
+    finetuning,
+    fuzzing,
+    inspecting,
+    proving,
+    reading,
+    using,
+)
 from cnnspec.cli.app import app
 from cnnspec.cli.terminal import report
 from cnnspec.diagnostics import UserError
 
-__all__ = ["app", "comparing", "compiling", "fuzzing", "main", "proving", "reading"]
+__all__ = [
+    "app",
+    "comparing",
+    "compiling",
+    "data",
+    "finetuning",
+    "fuzzing",
+    "inspecting",
+    "main",
+    "proving",
+    "reading",
+    "using",
+]
 
 INTERRUPTED = 130
 

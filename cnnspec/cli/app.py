@@ -28,13 +28,13 @@ app = typer.Typer(
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
-def command(name: str) -> Callable[[CommandT], CommandT]:
+def command(name: str, within: typer.Typer = app) -> Callable[[CommandT], CommandT]:
     """Add a command; its docstring is its help, and lines under `Examples:` stay as they are."""
 
     def add(function: CommandT) -> CommandT:
         # A line of its own with this character keeps a paragraph from being filled.
         text = re.sub(r"(?m)^(?=Examples?:$)", "\b\n", inspect.getdoc(function) or "")
-        app.command(name, help=text)(function)
+        within.command(name, help=text)(function)
         return function
 
     return add
@@ -77,6 +77,15 @@ BackendOption = Annotated[
     str,
     typer.Option(
         "--backend", "-b", metavar="NAME", help="numpy, torch or keras.", show_default=False
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="digits: real handwritten ones, 1x8x8; instead of the `data:` of the spec.",
+        show_default=False,
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]

@@ -13,6 +13,7 @@ import typer
 
 from cnnspec.cli.app import (
     BackendOption,
+    DataOption,
     ForceOption,
     ParameterOption,
     SeedOption,
@@ -272,9 +273,7 @@ def train(
     spec: SpecArgument,
     *,
     backend: BackendOption,
-    data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="digits: real handwritten ones, 1x8x8.")
-    ] = "digits",
+    data: DataOption = None,
     directory: Annotated[
         str | None,
         typer.Option(
@@ -299,6 +298,49 @@ def train(
     ] = None,
     parameters: ParameterOption = None,
     seed: SeedOption = None,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, or auto: a GPU if there is."),
+    ] = "cpu",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=0, max=256, metavar="N", help="Processes that prepare batches ahead."
+        ),
+    ] = 0,
+    precision: Annotated[
+        Literal["bfloat16"] | None,
+        typer.Option("--precision", help="Mixed: products in it, beside float32 weights."),
+    ] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Images in memory with their channels last.")
+    ] = False,
+    compile_model: Annotated[
+        bool, typer.Option("--compile", help="Let torch compile the passes first.")
+    ] = False,
+    native_randomness: Annotated[
+        bool,
+        typer.Option(
+            "--native-randomness", help="The framework's own masks, which no other one has."
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            "--checkpoint-every",
+            min=1,
+            metavar="N",
+            help="Updates between checkpoints, besides the one after each epoch.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in RUNDIR, if there is one."),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No line for each epoch, and no bar.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Train a network on real images.
@@ -309,8 +351,15 @@ def train(
     Examples:
       cnnspec train specs/digits.yaml --backend torch --data digits -o runs/digits
       cnnspec train net.yaml -b keras --data digits --epochs 3 --dtype float64
+      cnnspec train net.yaml -b torch -o runs/a --checkpoint-every 500 --resume
     """
+    from cnnspec.backends.base import Tuning
     from cnnspec.train import command as run
+
+    if resume and force:
+        raise typer.BadParameter(
+            "goes on with a run, and --force replaces it", param_hint="--resume"
+        )
 
     gc.enable()  # see `cnnspec.__main__`
     status = run(
@@ -324,7 +373,14 @@ def train(
         force=force,
         out=out,
         say=say,
+        quiet=quiet,
         parameters=parameters or (),
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        device=device,
+        workers=workers,
+        tuning=Tuning(precision, channels_last, compile_model),
+        native_randomness=native_randomness,
     )
     raise typer.Exit(status)
 

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-
-from cnnspec.data.dataset import Dataset, Split
+from cnnspec.data.batches import Batch, batches
+from cnnspec.data.dataset import Dataset, Samples, Split, Statistics
 from cnnspec.data.fit import fit
+from cnnspec.data.opening import given, load, open, section_of
 from cnnspec.data.order import order
-from cnnspec.diagnostics import Diagnostic, SetupError, did_you_mean
+from cnnspec.data.workers import stop
+from cnnspec.data_section import SOURCES
 
-__all__ = ["SOURCES", "Dataset", "Split", "fit", "load", "order"]
-
-SOURCES = {
-    "digits": "cnnspec.data.digits:digits",
-}
-
-
-def load(name: str) -> Dataset:
-    """The data of this name.
-
-    Args:
-        name: a key of `SOURCES`.
-
-    Raises:
-        SetupError: there is none of this name, or the library that holds it is not installed.
-    """
-    place = SOURCES.get(name)
-    if place is None:
-        raise SetupError(
-            Diagnostic(
-                "unknown-data",
-                f"there is no data called `{name}`",
-                help=did_you_mean(name, list(SOURCES)),
-            )
-        )
-    module, _, attribute = place.partition(":")
-    source: Callable[[], Dataset] = getattr(import_module(module), attribute)
-    return source()
+__all__ = [
+    "SOURCES",
+    "Batch",
+    "Dataset",
+    "Samples",
+    "Split",
+    "Statistics",
+    "batches",
+    "fit",
+    "given",
+    "load",
+    "open",
+    "order",
+    "section_of",
+    "stop",
+]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from cnnspec.data.dataset import Dataset, Split
-from cnnspec.diagnostics import Diagnostic, SetupError
+from cnnspec.data.stored import Found, InMemory
+from cnnspec.data_section import Digits
+from cnnspec.diagnostics import Diagnostic, Label, SetupError
 
 __all__ = ["digits"]
 
@@ -16,7 +19,7 @@ EVERY = 5
 """Every image whose number is divisible by this is in the test set: 360 of 1,797."""
 
 
-def digits() -> Dataset:
+def digits(source: Digits, folder: Path, label: Label | None) -> Found:
     """The test half of the UCI set "Optical Recognition of Handwritten Digits".
 
     Returns:
@@ -33,6 +36,7 @@ def digits() -> Dataset:
             Diagnostic(
                 "extra-missing",
                 "the data `digits` comes with scikit-learn, which cannot be imported",
+                label,
                 notes=(str(fault),),
                 help="pip install 'cnnspec[data]'",
             )
@@ -41,9 +45,8 @@ def digits() -> Dataset:
     images = pixels.reshape(-1, 1, 8, 8).astype(np.float64) / HIGHEST
     labels = numbers.astype(np.int64)
     test = np.arange(len(images)) % EVERY == 0
-    return Dataset(
-        name="digits",
-        train=Split({"input": images[~test]}, {"output": labels[~test]}),
-        test=Split({"input": images[test]}, {"output": labels[test]}),
-        classes=tuple(str(digit) for digit in range(10)),
+    return Found(
+        InMemory({"input": images[~test]}, {"output": labels[~test]}),
+        InMemory({"input": images[test]}, {"output": labels[test]}),
+        tuple(str(digit) for digit in range(10)),
     )

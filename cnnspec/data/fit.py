@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from cnnspec.data import kinds
-from cnnspec.data.dataset import Array, Dataset, Split
+from cnnspec.data.converted import Converted
+from cnnspec.data.dataset import Array, Dataset, Samples
 from cnnspec.diagnostics import DataError, Diagnostic, Label
 from cnnspec.graph import Graph, Input, Output, Value
 from cnnspec.ops.base import show
+from cnnspec.training.losses import Targets
 
 __all__ = ["fit"]
 
@@ -31,45 +33,43 @@ def fit(data: Dataset, graph: Graph) -> Dataset:
             spec that they contradict.
     """
     assert graph.training is not None
-    inputs = _sources([entry.name for entry in graph.inputs], data.train.inputs)
-    targets = _sources([output.name for output in graph.outputs], data.train.targets, spread=True)
+    inputs = _sources([entry.name for entry in graph.inputs], [*data.train.shapes])
+    known = [*data.train.targets]
+    targets = _sources([output.name for output in graph.outputs], known, spread=True)
     faults = [
-        *_unnamed(data, "input", inputs, data.train.inputs, list(graph.inputs)),
-        *_unnamed(data, "target", targets, data.train.targets, [o.value for o in graph.outputs]),
+        *_unnamed(data, "input", inputs, [*data.train.shapes], list(graph.inputs)),
+        *_unnamed(data, "target", targets, known, [o.value for o in graph.outputs]),
     ]
     if faults:
         raise DataError(faults)
-    fitted = Dataset(
-        data.name,
-        _renamed(data.train, inputs, targets),
-        _renamed(data.test, inputs, targets),
-        data.classes,
-    )
+    fitted = _renamed(data, inputs, targets, {})
     for entry in graph.inputs:
         faults += _input(fitted, entry)
     for output in graph.outputs:
         faults += _target(fitted, graph, output)
+    faults += _batch(data, graph)
     if faults:
         raise DataError(faults)
-    return dataclasses.replace(
-        fitted, train=_converted(fitted.train, graph), test=_converted(fitted.test, graph)
-    )
+    encoded = {
+        output.name: output.value.shape[0]
+        for output in graph.outputs
+        if _expected(graph, output) == "probabilities" and _whole(fitted.train, output.name)
+    }
+    return _converted(_renamed(data, inputs, targets, encoded) if encoded else fitted, graph)
 
 
-def _sources(
-    names: list[str], arrays: Mapping[str, Array], *, spread: bool = False
-) -> dict[str, str]:
+def _sources(names: list[str], known: list[str], *, spread: bool = False) -> dict[str, str]:
     """For each name of the network the name in the data, as far as there is one."""
-    if len(arrays) == 1 and (spread or len(names) == 1):
-        return dict.fromkeys(names, next(iter(arrays)))
-    return {name: name for name in names if name in arrays}
+    if len(known) == 1 and (spread or len(names) == 1):
+        return dict.fromkeys(names, known[0])
+    return {name: name for name in names if name in known}
 
 
 def _unnamed(
     data: Dataset,
     kind: str,
     found: Mapping[str, str],
-    arrays: Mapping[str, Array],
+    known: list[str],
     values: list[Value],
 ) -> Iterator[Diagnostic]:
     if len(found) < len(values):
@@ -78,20 +78,76 @@ def _unnamed(
             f"the network has {len(values)} {'inputs' if kind == 'input' else 'outputs'}, and "
             f"the data `{data.name}` has no {kind} for each of them",
             _label(values[0]),
-            notes=(f"the data has {', '.join(f'`{name}`' for name in arrays)}",),
+            notes=(f"the data has {', '.join(f'`{name}`' for name in known)}",),
         )
 
 
-def _renamed(split: Split, inputs: Mapping[str, str], targets: Mapping[str, str]) -> Split:
-    return Split(
-        {name: split.inputs[source] for name, source in inputs.items()},
-        {name: split.targets[source] for name, source in targets.items()},
+def _renamed(
+    data: Dataset,
+    inputs: Mapping[str, str],
+    targets: Mapping[str, str],
+    probabilities: Mapping[str, int],
+) -> Dataset:
+    def half(samples: Samples) -> Samples:
+        return samples.renamed(inputs, targets, probabilities)
+
+    kept = {name: data.statistics[s] for name, s in inputs.items() if s in data.statistics}
+    return dataclasses.replace(
+        data,
+        train=half(data.train),
+        test=half(data.test),
+        validation=None if data.validation is None else half(data.validation),
+        statistics=kept,
     )
 
 
+def _halves(data: Dataset) -> tuple[Samples, ...]:
+    return (data.train, data.test, *([data.validation] if data.validation is not None else []))
+
+
+def _converted(data: Dataset, graph: Graph) -> Dataset:
+    """The same with labels of single channels as values, where losses read those."""
+    wanted = {
+        output.name: (_expected(graph, output), output.value.shape)
+        for output in graph.outputs
+        if _expected(graph, output) in ("fractions", "signs") and _whole(data.train, output.name)
+    }
+    if not wanted:
+        return data
+    return dataclasses.replace(
+        data,
+        train=Converted(data.train, wanted),
+        test=Converted(data.test, wanted),
+        validation=None if data.validation is None else Converted(data.validation, wanted),
+    )
+
+
+def _expected(graph: Graph, output: Output) -> Targets:
+    """What the loss of an output compares it with."""
+    assert graph.training is not None
+    return graph.training.losses[output.name].expects
+
+
+def _whole(samples: Samples, name: str) -> bool:
+    return bool(np.issubdtype(samples.targets[name].dtype, np.integer))
+
+
+def _batch(data: Dataset, graph: Graph) -> Iterator[Diagnostic]:
+    assert graph.training is not None
+    batch, count = graph.training.batch, len(data.train)
+    if batch > count:
+        yield Diagnostic(
+            "batch-too-large",
+            f"a batch has {batch:,} samples, and the training half of the data `{data.name}` has "
+            f"{count:,}",
+            None if graph.data is None else graph.data.label("source"),
+            help=f"`batch: {count}` takes all of them at once",
+        )
+
+
 def _input(data: Dataset, entry: Input) -> Iterator[Diagnostic]:
-    for split in (data.train, data.test):
-        shape = split.inputs[entry.name].shape[1:]
+    for split in _halves(data):
+        shape = split.shapes[entry.name]
         if shape != entry.shape:
             yield Diagnostic(
                 "data-shape",
@@ -103,36 +159,19 @@ def _input(data: Dataset, entry: Input) -> Iterator[Diagnostic]:
             return
 
 
-def _converted(split: Split, graph: Graph) -> Split:
-    """The same with targets as the losses read them."""
-    assert graph.training is not None
-    losses = graph.training.losses
-    targets = {
-        output.name: kinds.converted(
-            losses[output.name].expects, split.targets[output.name], output.value.shape
-        )
-        for output in graph.outputs
-    }
-    return Split(split.inputs, targets)
-
-
 def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]:
     assert graph.training is not None
     loss = graph.training.losses[output.name]
-    kind, shape = loss.expects, output.value.shape
-    for split in (data.train, data.test):
+    expected = _expected(graph, output)
+    shape = output.value.shape
+    for split in _halves(data):
         target = split.targets[output.name]
-        if not kinds.takes(kind, target, shape):
-            whole = kind != "labels"
-            yield Diagnostic(
-                "target-kind",
-                f"the loss `{loss.key}` of `{output.name}` needs {kind}, and the targets "
-                f"of the data `{data.name}` are {'labels' if whole else 'values'}",
-                _label(output.value),
-                help="`cross_entropy` is the loss for labels" if whole else "",
-            )
+        whole = _whole(split, output.name)
+        if not kinds.takes(expected, target, shape):
+            found_kind = "labels" if whole else "values"
+            yield _other_kind(data, output, loss.key, expected, found_kind)
             return
-        as_labels = kind == "labels" or kinds.are_labels(target, shape)
+        as_labels = expected == "labels" or kinds.are_labels(target, shape)
         wanted = shape[1:] if as_labels else shape
         if target.shape[1:] != wanted:
             yield Diagnostic(
@@ -142,23 +181,51 @@ def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]
                 _label(output.value),
             )
             return
-        of_channels = as_labels and kind in ("labels", "probabilities")
+        of_channels = as_labels and expected in ("labels", "probabilities")
         found = list(_labels(data, output, target)) if of_channels else []
-        if not found and (fault := kinds.fault(kind, kinds.converted(kind, target, shape))):
-            found = [
-                Diagnostic(
-                    "target-values",
-                    f"the loss `{loss.key}` of `{output.name}` needs {kind}, and the data "
-                    f"`{data.name}` has {fault}",
-                    _label(output.value),
-                    help="give the labels 0 and 1 as -1 and 1"
-                    if kind == "signs" and np.isin(target, (0, 1)).all()
-                    else "",
-                )
-            ]
+        if not found and not (of_channels and expected == "probabilities"):
+            found = list(_values(data, output, loss.key, expected, target))
         yield from found
         if found:
             return
+    if data.train.mixes and expected == "labels":
+        yield Diagnostic(
+            "mixup-needs-probabilities",
+            f"`mixup` makes probabilities of labels, and the loss `{loss.key}` of "
+            f"`{output.name}` needs labels",
+            _label(output.value),
+            help=f"`{loss.key}: {{targets: probabilities}}`",
+        )
+
+
+def _other_kind(data: Dataset, output: Output, loss: str, expected: str, found: str) -> Diagnostic:
+    help = "`cross_entropy` is the loss for labels"
+    if expected == "labels":
+        help = "labels are whole numbers; store them in an array of integers"
+    return Diagnostic(
+        "target-kind",
+        f"the loss `{loss}` of `{output.name}` needs {expected}, and the targets of the data "
+        f"`{data.name}` are {found}",
+        _label(output.value),
+        help=help,
+    )
+
+
+def _values(
+    data: Dataset, output: Output, loss: str, expected: Targets, target: Array
+) -> Iterator[Diagnostic]:
+    """What is wrong with the values of targets."""
+    fault = kinds.fault(expected, kinds.converted(expected, target, output.value.shape))
+    if fault:
+        yield Diagnostic(
+            "target-values",
+            f"the loss `{loss}` of `{output.name}` needs {expected}, and the data `{data.name}` "
+            f"has {fault}",
+            _label(output.value),
+            help="give the labels 0 and 1 as -1 and 1"
+            if expected == "signs" and np.isin(target, (0, 1)).all()
+            else "",
+        )
 
 
 def _labels(data: Dataset, output: Output, target: Array) -> Iterator[Diagnostic]:

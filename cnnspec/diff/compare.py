@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from cnnspec.api import Source, load
+from cnnspec.data_section import DataSection
 from cnnspec.diff.model import Change, Diff, LayerDiff, ScopeDiff, Side
 from cnnspec.diff.outline import Entry, Outline
 from cnnspec.diff.pairing import paired
@@ -159,6 +160,7 @@ class _Comparison:
             yield from _differing(f"input.{name}", shapes[0].get(name), shapes[1].get(name))
         yield from self._outputs()
         yield from _training(a.training, b.training)
+        yield from _data(a.data, b.data)
         yield from _differing("seed", str(a.seed), str(b.seed))
 
     def _outputs(self) -> Iterator[Change]:
@@ -265,6 +267,16 @@ def _training(a: Training | None, b: Training | None) -> Iterator[Change]:
     ours, theirs = _section(a), _section(b)
     for name, value in ours.items():
         yield from _setting(f"train.{name}", value, theirs[name])
+
+
+def _data(a: DataSection | None, b: DataSection | None) -> Iterator[Change]:
+    ours, theirs = ({} if section is None else section.written() for section in (a, b))
+    if not ours or not theirs:
+        if ours or theirs:
+            yield Change("data", *(spelled(each) if each else None for each in (ours, theirs)))
+        return
+    for name in _keys(ours, theirs):
+        yield from _setting(f"data.{name}", ours.get(name), theirs.get(name))
 
 
 def _sketch(training: Training | None) -> str | None:

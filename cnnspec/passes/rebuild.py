@@ -1,4 +1,4 @@
-"""The same graph with other ops in some of its nodes, or with inputs of another size."""
+"""The same graph with other ops in some nodes, with inputs of another size, or without a node."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 
 from cnnspec.graph import Graph, Input, Node, Scope, Value
 from cnnspec.ops.base import Op, Shape
+
+FINAL = ("softmax", "log_softmax", "sigmoid")
+"""Activations that turn scores into probabilities."""
 
 Renew = Callable[[Node[Op], tuple[Value, ...]], Node[Op]]
 
@@ -41,6 +44,31 @@ def resize(graph: Graph, shapes: Mapping[str, Shape]) -> Graph:
     return _renewed(graph, entries, renew)
 
 
+def logits(graph: Graph, output: str) -> Graph:
+    """A graph whose output is what goes into its final softmax or sigmoid, and that cannot train.
+
+    It is the same graph where the output is no such activation, where others read its value as
+    well, or where it reads an input of the network.
+    """
+    chosen = next(o for o in graph.outputs if o.name == output)
+    last = chosen.value
+    if not isinstance(last, Node) or last.op.key not in FINAL or isinstance(last.inputs[0], Input):
+        return graph
+    if graph.users()[last.id] or sum(o.value is last for o in graph.outputs) > 1:
+        return graph
+    made: dict[str, Value] = {entry.id: entry for entry in graph.inputs}
+    made.update((node.id, node) for node in graph.nodes)
+    made[last.id] = last.inputs[0]
+    built = dataclasses.replace(
+        graph,
+        outputs=tuple(dataclasses.replace(o, value=made[o.value.id]) for o in graph.outputs),
+        root=_scope(graph.root, made, {}),
+        training=None,
+    )
+    built.verify()
+    return built
+
+
 def _renewed(graph: Graph, inputs: Mapping[str, Input], renew: Renew) -> Graph:
     """Every node made anew out of its new inputs, and everything else pointing to the new ones."""
     made: dict[str, Value] = dict(inputs)
@@ -68,7 +96,8 @@ def _scope(scope: Scope, made: Mapping[str, Value], known: dict[Scope, Scope]) -
         else:
             node = made[child.id]
             assert isinstance(node, Node)
-            children.append(node)
+            if node.id == child.id:  # else it has been left out, and stands for what it read
+                children.append(node)
     known[scope] = dataclasses.replace(
         scope,
         inputs=tuple((name, made[value.id]) for name, value in scope.inputs),

@@ -21,7 +21,7 @@ from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.reshape import Flatten
 from cnnspec.testing import choices as st
-from cnnspec.testing.strategies import OPS, Draw, Fields, loss, spelled, word
+from cnnspec.testing.strategies import OPS, Draw, Fields, epochs_of, loss, spelled, word
 from cnnspec.training import OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
@@ -270,8 +270,9 @@ class _Network:
             extra["expect"] = list(inferred.shape)
         for source in sources:
             source.reads += 1
-        self.layers.append(spelled(key, {**extra, **(more or {}), **given}))
-        self._note(inferred)
+        treated = {} if more and "share" in more else self._treatment(inferred)
+        self.layers.append(spelled(key, {**extra, **(more or {}), **treated, **given}))
+        self._note(inferred, frozen=treated.get("trainable") is False)
         params = tuple(param.shape for param in inferred.params)
         layer = None if key == "sequence" or (more and "share" in more) else (key, given)
         self.above = _Known(name, inferred.shape, layer, params, read=sources[0].shape)
@@ -286,8 +287,23 @@ class _Network:
             self.values.append(_Known(f"{name}.{i}", part.infer(source.shape).shape))
         self.above = None
 
-    def _note(self, inferred: Inferred) -> None:
-        self.trainable |= any(param.trainable for param in inferred.params)
+    def _treatment(self, inferred: Inferred) -> Fields:
+        """What training does with some layers' parameters."""
+        weights = [param for param in inferred.params if param.name.endswith("weight")]
+        if not weights or self.draw(st.sampled_from((True, True, True, False))):
+            return {}
+        kinds = ["regularize", "trainable"]
+        if any("O" in param.layout for param in weights):
+            kinds.append("constrain")
+        kind = self.draw(st.sampled_from(kinds))
+        if kind == "constrain":
+            return {kind: {"max_norm": self.draw(st.sampled_from((0.3, 2.0)))}}
+        if kind == "regularize":
+            return {kind: self.draw(st.sampled_from(({"l1": 0.01}, {"l2": 0.1})))}
+        return {kind: False}
+
+    def _note(self, inferred: Inferred, *, frozen: bool = False) -> None:
+        self.trainable |= not frozen and any(param.trainable for param in inferred.params)
 
     def _sequence(self) -> None:
         source = self._source()
@@ -395,11 +411,25 @@ class _Network:
         losses = {name: loss(draw, shape[0]) for name, shape in shapes.items()}
         found: Spec = {"loss": losses if len(losses) > 1 else next(iter(losses.values()))}
         found["optimizer"] = word(draw, OPTIMIZERS)
+        least = 1
         if draw(st.booleans()):
             found["schedule"] = word(draw, SCHEDULES)
+            least = epochs_of(found["schedule"])
+        more: Mapping[str, Sequence[Any]] = {
+            "clip": ({"norm": 0.5}, {"norm": 100.0}, {"value": 0.01}),
+            "average": ({"decay": 0.9}, {"decay": 0.5}),
+            "groups": (
+                [{"match": "*", "lr_scale": 0.5}],
+                [{"match": "*weight", "weight_decay": 0.1}, {"match": ["*"], "lr_scale": 2.0}],
+            ),
+        }
+        for key, choices in more.items():
+            if draw(st.sampled_from((False, False, True))):
+                found[key] = draw(st.sampled_from(choices))
         if draw(st.booleans()):
             found["batch"] = draw(st.integers(1, 64))
-            found["epochs"] = draw(st.integers(1, 5))
+        if least > 1 or draw(st.booleans()):
+            found["epochs"] = draw(st.integers(least, least + 4))
         return found
 
 

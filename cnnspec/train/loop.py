@@ -1,28 +1,34 @@
-"""The training loop: it draws weights and batches, and leaves every update to the emitted file."""
+"""Training: what a run begins with, and whether it is a new one or goes on with another."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from cnnspec import backends, memory
 from cnnspec import data as sources
-from cnnspec.backends.base import At, Backend, Dtype, Session, Style
-from cnnspec.data import Dataset, order
+from cnnspec.backends.base import Backend, Dtype, Emitted, Session, Style, Tuning
+from cnnspec.data import Dataset
 from cnnspec.data.dataset import Array
-from cnnspec.diagnostics import DataError, Diagnostic
+from cnnspec.diagnostics import Diagnostic, SetupError
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
-from cnnspec.train.metrics import Epoch, evaluate
-from cnnspec.train.preflight import require_batches, require_training
+from cnnspec.render import render
+from cnnspec.train import identity as identities
+from cnnspec.train.checkpoint import Checkpoint
+from cnnspec.train.metrics import Epoch
+from cnnspec.train.preflight import require_batches, require_schedule, require_training
 from cnnspec.train.progress import Progress
+from cnnspec.train.ranks import joined, only_first
+from cnnspec.train.run import Run, Stopping
 from cnnspec.train.rundir import RunDirectory
+from cnnspec.train.updates import UpdatesOf
+from cnnspec.version import __version__
+from cnnspec.weights import fit as fit_weights
 
 __all__ = ["Result", "train"]
 
@@ -34,16 +40,18 @@ class Result:
     Attributes:
         history: the metrics of every epoch.
         weights: after the last one, by canonical name and in canonical layout.
+        confusion: by output, over the test set after the last one; see `OutputScore`.
     """
 
     history: tuple[Epoch, ...]
     weights: Mapping[str, Array]
+    confusion: Mapping[str, Array]
 
 
 def train(
     graph: Graph,
     backend: str | Backend,
-    data: str | Dataset,
+    data: str | Dataset | None,
     *,
     epochs: int | None = None,
     seed: int | None = None,
@@ -52,122 +60,193 @@ def train(
     device: str = "cpu",
     progress: Progress | None = None,
     force: bool = False,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    initial: Mapping[str, Array] | None = None,
+    workers: int = 0,
+    tuning: Tuning | None = None,
+    native_randomness: bool = False,
 ) -> Result:
     """Train a network with the training functions of its own emitted file.
 
     Initial weights, the order of the samples and the masks of random layers depend on the seed
-    alone, so in float64 every back end gives the same losses, but for rounding.
+    alone, so in float64 every back end gives the same losses, but for rounding. A run that was
+    killed and resumed gives the weights of one that was not.
 
     Args:
         graph: with a `train:` section.
         backend: "numpy", "torch", "keras", the name of a plug-in's, or one made by hand.
-        data: the name of a source, or data made by hand.
+        data: the name of a source, data made by hand, or None for those of the spec.
         epochs: instead of those of the spec; 0 writes the initial weights.
         seed: instead of the one of the spec.
         dtype: of all arithmetic.
-        rundir: a directory for weights.safetensors, metrics.csv, the emitted source, the spec and
-            run.json; with None nothing is written.
+        rundir: a directory for all that docs/training.md lists; with None nothing is written.
         device: as the framework calls it.
         progress: is told about every batch and epoch.
         force: whether a directory may be used that is not empty.
+        resume: whether to go on with the run in the directory; where there is none, it begins.
+        checkpoint_every: updates between checkpoints, besides the one after each epoch.
+        initial: weights to start from, by canonical name; by default drawn from the seed.
+        workers: processes that read and augment batches ahead.
+        tuning: for speed, where the back end has such options.
+        native_randomness: whether masks are the framework's own; nobody else has the same ones.
 
     Returns:
         The metrics of every epoch, and the weights after the last.
 
     Raises:
         SpecError: the spec has no `train:` section, or the back end cannot express it.
-        DataError: the data do not fit the network, a batch is too small for a batch norm, or the
-            loss is no longer finite. What completed epochs have written stays.
-        SetupError: a framework or library is missing, or the directory cannot be written.
+        DataError: the data do not fit the network, a batch is too small for a batch norm, the loss
+            is no longer finite, or a checkpoint cannot be used or is of another run.
+        SetupError: a framework or library is missing, the directory cannot be written, or another
+            run writes to it.
+        Interrupted: the process was asked to end; a checkpoint of the completed updates is there.
     """
     section = require_training(graph)
-    epochs = section.epochs if epochs is None else epochs
     seed = graph.seed if seed is None else seed
-    progress = Progress() if progress is None else progress
-    run = None if rundir is None else RunDirectory(rundir, force=force)
-    data = sources.fit(sources.load(data) if isinstance(data, str) else data, graph)
-    require_batches(graph, section.batch, len(data.train))
+    written = section.epochs
+    section = dataclasses.replace(section, epochs=section.epochs if epochs is None else epochs)
     # The masks' seed is a constant in the emitted text.
-    graph = dataclasses.replace(graph, seed=seed)
+    graph = dataclasses.replace(graph, seed=seed, training=section)
+    progress = Progress() if progress is None else progress
     chosen = backends.get(backend) if isinstance(backend, str) else backend
-    emitted = chosen.emit(graph, Style(random="counter"))
+    ranks = joined(chosen, device)
+    if ranks is not None and ranks.rank:
+        rundir = None  # the first process alone writes
+    directory = None if rundir is None else RunDirectory(rundir, force=force, resume=resume)
+    data = sources.fit(sources.given(data, graph, seed=seed), graph)
+    per_update = section.batch * section.accumulate
+    require_batches(graph, section.batch, len(data.train))
+    # A shorter run than the spec's may leave its schedule before the end.
+    longest = dataclasses.replace(section, epochs=max(section.epochs, written))
+    require_schedule(longest, math.ceil(len(data.train) / per_update))
+    emitted = chosen.emit(graph, Style(random="framework" if native_randomness else "counter"))
     size = 8 if dtype == "float64" else 4
     needed = memory.session_bytes(graph, section.batch, size)
     memory.require(needed, f"a training step of `{graph.name}`")
-    weights: Mapping[str, Array] = initial_weights(graph)
-    session = chosen.open(emitted, dtype=dtype, device=device, eager=False)
-    history: list[Epoch] = []
+    session, device = _opened(chosen, emitted, dtype, device)
     try:
-        session.assign(weights)
-        weights = session.weights()
-        if run is not None:
+        if tuning is not None and tuning != Tuning():
+            _tune(session, chosen, tuning)
+        if ranks is not None:
+            ranks.unite(session)
+        begun = Checkpoint(
+            epoch=0,
+            update=0,
+            loss_sum=0.0,
+            history=(),
+            weights={},
+            state={},
+            identity=identities.identity(graph, chosen, emitted, data, dtype=dtype),
+            surroundings={**identities.surroundings(chosen.imports), "device": device},
+        )
+        run = Run(
+            session,
+            UpdatesOf(session, section.batch, ranks),
+            graph,
+            data,
+            directory,
+            progress,
+            begun,
+            checkpoint_every=checkpoint_every,
+            stopping=Stopping.of(section),
+            workers=workers,
+            ranks=ranks,
+        )
+        if directory is not None:
+            directory.open()
+        found = _resumed(directory, begun, progress) if directory is not None and resume else None
+        found = only_first(ranks, found)
+        _assign(session, graph, found, initial)
+        if directory is not None:
+            if found is None:
+                directory.clear()
             options: dict[str, object] = {
+                "cnnspec": __version__,
                 "network": graph.name,
                 "backend": chosen.name,
                 "data": data.name,
                 "dtype": dtype,
                 "device": device,
                 "seed": seed,
-                "epochs": epochs,
+                "epochs": section.epochs,
+                "checkpoint_every": checkpoint_every,
+                "best": run.stopping.monitor,
+                "versions": begun.surroundings,
             }
-            run.begin(graph, emitted, options)
-        for number in range(epochs):
-            progress.begin(number + 1, epochs, math.ceil(len(data.train) / section.batch))
-            started = time.perf_counter()
-            loss = _epoch(session, graph, data, number, progress)
-            rate = len(data.train) / (time.perf_counter() - started)
-            epoch = _measured(session, graph, data, number, loss)
-            weights = session.weights()
-            if run is not None:
-                run.epoch(epoch, weights)
-            history.append(epoch)
-            progress.end(epoch, epochs, rate)
-        if run is not None and not epochs:
-            run.weights(weights)
+            directory.describe(graph, emitted, options, _described(data), data.classes)
+        run.go(found)
+        return Result(tuple(run.history), run.weights, run.confusion)
     finally:
         progress.close()
         session.close()
-    return Result(tuple(history), weights)
+        if directory is not None:
+            directory.close()
+        if ranks is not None:
+            ranks.close()
 
 
-def _epoch(session: Session, graph: Graph, data: Dataset, number: int, progress: Progress) -> float:
-    """All updates of an epoch; the mean of their losses over its samples."""
-    assert graph.training is not None
-    count, batch = len(data.train), graph.training.batch
-    updates = math.ceil(count / batch)
-    visited = order(graph.seed, number, count)
-    total = 0.0
-    for position in range(updates):
-        index = visited[position * batch : (position + 1) * batch]
-        inputs, targets = data.train.take(index)
-        at = At(update=number * updates + position)
-        # A loss that overflows is reported below, with the place where it happened.
-        with np.errstate(all="ignore"):
-            loss = session.step(inputs, targets, at=at, updates_per_epoch=updates)
-        _require_finite(loss, f"in epoch {number + 1}, update {position + 1} of {updates}")
-        total += loss * len(index)
-        progress.advance(loss)
-    return total / count
+def _opened(chosen: Backend, emitted: Emitted, dtype: Dtype, device: str) -> tuple[Session, str]:
+    """A session, and its device: "auto" is a GPU where there is one."""
+    if device != "auto":
+        return chosen.open(emitted, dtype=dtype, device=device, eager=False), device
+    try:
+        return chosen.open(emitted, dtype=dtype, device="cuda", eager=False), "cuda"
+    except SetupError as error:
+        if any(each.code == "backend-missing" for each in error.diagnostics):
+            raise
+        return chosen.open(emitted, dtype=dtype, device="cpu", eager=False), "cpu"
 
 
-def _measured(session: Session, graph: Graph, data: Dataset, number: int, loss: float) -> Epoch:
-    assert graph.training is not None
-    training = graph.training
-    with np.errstate(all="ignore"):
-        trained = evaluate(session, data.train, training, batch=training.batch)
-        tested = evaluate(session, data.test, training, batch=training.batch)
-    _require_finite(trained.loss, f"after epoch {number + 1}, over the training set")
-    _require_finite(tested.loss, f"after epoch {number + 1}, over the test set")
-    return Epoch(number + 1, loss, trained.accuracy, tested.loss, tested.accuracy)
-
-
-def _require_finite(loss: float, where: str) -> None:
-    if not math.isfinite(loss):
-        raise DataError(
+def _tune(session: Session, chosen: Backend, tuning: Tuning) -> None:
+    tune: Any = getattr(session, "tune", None)
+    if tune is None:
+        raise SetupError(
             Diagnostic(
-                "loss-not-finite",
-                f"the loss is {loss} {where}",
-                notes=("the files of the last complete epoch stay as they are",),
-                help="a smaller `lr`, or inputs of about unit size",
+                "no-tuning",
+                f"the back end {chosen.name} has no options for mixed precision, channels last or "
+                "compilation",
+                help="`--backend torch`",
             )
         )
+    tune(tuning)
+
+
+def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> Checkpoint | None:
+    """The checkpoint to go on with; None where the directory has none yet."""
+    loaded = directory.checkpoints.load()
+    for remark in directory.checkpoints.remarks:
+        progress.remark(render([remark], "full").rstrip())
+        directory.log(remark.message)
+    if loaded is None:
+        progress.remark(f"`{directory.path}` has no checkpoint yet; the run begins")
+        return None
+    found, path = loaded
+    identities.require_same(found.identity, begun.identity, where=str(path))
+    for difference in identities.differences(found.surroundings, begun.surroundings):
+        remark_text = f"{difference}, so that the last digits may differ from an undisturbed run's"
+        progress.remark(remark_text)
+        directory.log(remark_text)
+    return found
+
+
+def _assign(
+    session: Session, graph: Graph, found: Checkpoint | None, initial: Mapping[str, Array] | None
+) -> None:
+    if found is None:
+        drawn = initial_weights(graph) if initial is None else fit_weights(initial, graph)
+        session.assign(drawn)
+        return
+    session.assign(fit_weights(found.weights, graph, what="the weights of the checkpoint"))
+    session.restore(found.state)
+
+
+def _described(data: Dataset) -> dict[str, object]:
+    found: dict[str, object] = {
+        "name": data.name,
+        "train": len(data.train),
+        "test": len(data.test),
+        "classes": data.classes,
+    }
+    statistics = {name: dataclasses.asdict(each) for name, each in data.statistics.items()}
+    return {**found, "statistics": statistics} if statistics else found

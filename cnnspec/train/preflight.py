@@ -8,7 +8,7 @@ from cnnspec.diagnostics import DataError, Diagnostic, Label, Span, SpecError
 from cnnspec.graph import Graph
 from cnnspec.training import Training
 
-__all__ = ["require_batches", "require_training"]
+__all__ = ["require_batches", "require_schedule", "require_training"]
 
 
 def require_training(graph: Graph) -> Training:
@@ -80,3 +80,39 @@ def _other_batch(batch: int, count: int) -> str:
             if last > 1:
                 return f"`batch: {size}` leaves a last batch of {last}"
     return "train on more samples"
+
+
+def require_schedule(training: Training, updates_per_epoch: int) -> None:
+    """Refuse a schedule that goes on beyond the run, or beyond all numbers.
+
+    Args:
+        training: with the epochs of the run.
+        updates_per_epoch: which come from the data.
+
+    Raises:
+        DataError: it needs more updates than there are, or its last rate is not finite.
+    """
+    schedule = training.schedule
+    updates = training.epochs * updates_per_epoch
+    if schedule.every == "update" and schedule.longest > updates:
+        epochs = math.ceil(schedule.longest / updates_per_epoch)
+        raise DataError(
+            Diagnostic(
+                "schedule-too-long",
+                f"`{schedule.key}` needs {schedule.longest} updates, and the run has {updates}",
+                notes=(f"an epoch of these data has {updates_per_epoch} of them",),
+                help=f"`epochs: {epochs}` or more, or a shorter schedule",
+            )
+        )
+    try:
+        rate = training.learning_rate(updates - 1, updates_per_epoch)
+    except OverflowError:
+        rate = math.inf
+    if not math.isfinite(rate):
+        raise DataError(
+            Diagnostic(
+                "rate-not-finite",
+                f"the learning rate of the last of {updates} updates is beyond all numbers",
+                help=f"a smaller `gamma` of `{schedule.key}`, or `every: epoch`",
+            )
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,17 @@ from cnnspec.train.metrics import Epoch
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-__all__ = ["Lines", "Progress", "Terminal"]
+__all__ = ["Lines", "Progress", "Remarks", "Terminal", "line"]
 
 
 class Progress:
     """Is told about a run; this one says nothing."""
 
-    def begin(self, epoch: int, epochs: int, batches: int) -> None:
-        """An epoch begins; `epoch` counts from 1."""
+    def begin(self, epoch: int, epochs: int, batches: int, done: int) -> None:
+        """An epoch begins; `epoch` counts from 1, and `done` of its batches were done before."""
+
+    def remark(self, text: str) -> None:
+        """Something out of the ordinary, such as that a run was resumed."""
 
     def advance(self, loss: float) -> None:
         """A batch is done; `loss` is the one before its update."""
@@ -30,10 +34,22 @@ class Progress:
         """The run is over, or was cut short."""
 
 
-class Lines(Progress):
-    """A line for each epoch."""
+class Remarks(Progress):
+    """Remarks alone."""
 
-    def __init__(self, out: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def remark(self, text: str) -> None:
+        """Print it where remarks go."""
+        self._say(text)
+
+
+class Lines(Remarks):
+    """A line for each epoch, and remarks."""
+
+    def __init__(self, out: Callable[[str], None], say: Callable[[str], None]) -> None:
+        super().__init__(say)
         self._out = out
 
     def end(self, epoch: Epoch, epochs: int, rate: float) -> None:
@@ -44,12 +60,13 @@ class Lines(Progress):
 class Terminal(Lines):
     """A line for each epoch, and while it runs a bar on the standard error."""
 
-    def __init__(self, out: Callable[[str], None]) -> None:
-        super().__init__(out)
+    def __init__(self, out: Callable[[str], None], say: Callable[[str], None]) -> None:
+        super().__init__(out, say)
         self._bar: RichProgress | None = None
         self._task: Any = None  # what rich calls a task id
+        self._started, self._done = 0.0, 0
 
-    def begin(self, epoch: int, epochs: int, batches: int) -> None:
+    def begin(self, epoch: int, epochs: int, batches: int, done: int) -> None:
         """Show a bar."""
         from rich.console import Console
         from rich.progress import (
@@ -67,6 +84,7 @@ class Terminal(Lines):
             TextColumn(f"epoch {epoch}/{epochs}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[loss]}"),
             console=Console(file=sys.stderr),
@@ -74,13 +92,26 @@ class Terminal(Lines):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._bar.add_task("", total=batches, loss="")
+        self._task = self._bar.add_task("", total=batches, completed=done, loss="", rate="")
         self._bar.start()
+        self._started, self._done = time.perf_counter(), 0
 
     def advance(self, loss: float) -> None:
         """Move the bar."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=1, loss=f"loss {loss:.4g}")
+            self._done += 1
+            rate = self._done / max(time.perf_counter() - self._started, 1e-9)
+            self._bar.update(
+                self._task,
+                advance=1,
+                loss=f"loss {loss:.4g}",
+                rate=f"{rate:,.1f} batches/s",
+            )
+
+    def remark(self, text: str) -> None:
+        """Take the bar away and print it."""
+        self.close()
+        super().remark(text)
 
     def end(self, epoch: Epoch, epochs: int, rate: float) -> None:
         """Take the bar away and print the metrics."""

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from cnnspec import document
-from cnnspec.backends.base import Dtype
+from cnnspec.backends.base import Dtype, LostWorker, Tuning
 from cnnspec.build import build
+from cnnspec.diagnostics import Diagnostic, SetupError, UserError
 from cnnspec.parameters import written
 from cnnspec.render import clean, render
 from cnnspec.schema import read_spec
+from cnnspec.train.interrupt import Interrupted
 from cnnspec.train.loop import train
-from cnnspec.train.progress import Lines, Progress, Terminal
+from cnnspec.train.progress import Lines, Remarks, Terminal
+from cnnspec.train.ranks import first
 from cnnspec.train.rundir import METRICS, WEIGHTS, source_name
 
 __all__ = ["command"]
+
+PATIENCE = 5.0
+"""Seconds that a process which has nothing to say leaves to the one that has."""
+
+INTERRUPTED = 130
 
 
 def command(
     spec: str,
     *,
     backend: str,
-    data: str,
+    data: str | None,
     directory: str | None,
     dtype: Dtype,
     epochs: int | None,
@@ -32,14 +42,20 @@ def command(
     out: Callable[[str], None],
     say: Callable[[str], None],
     quiet: bool = False,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
     parameters: Sequence[str] = (),
+    device: str = "cpu",
+    workers: int = 0,
+    tuning: Tuning | None = None,
+    native_randomness: bool = False,
 ) -> int:
     """Train a network and leave a run directory behind.
 
     Args:
         spec: the file.
         backend: name of the back end.
-        data: name of the source.
+        data: name of the source, instead of the data of the spec.
         directory: for the run; by default `runs/NAME-BACKEND`.
         dtype: of all arithmetic.
         epochs: instead of those of the spec.
@@ -48,35 +64,82 @@ def command(
         out: prints a result.
         say: prints a remark.
         quiet: whether to leave out the lines of the epochs and the bar.
+        resume: whether to go on with the run in the directory.
+        checkpoint_every: updates between checkpoints, besides the one after each epoch.
         parameters: of the spec, each `name=value`.
+        device: as the framework calls it, or "auto".
+        workers: processes that read and augment batches ahead.
+        tuning: for speed, where the back end has such options.
+        native_randomness: whether masks are the framework's own.
 
     Returns:
-        The exit status, 0.
+        The exit status: 0, or 130 where it was interrupted.
 
     Raises:
         UserError: see `train`.
     """
+    options: dict[str, Any] = {
+        "epochs": epochs,
+        "seed": seed,
+        "dtype": dtype,
+        "force": force,
+        "resume": resume,
+        "checkpoint_every": checkpoint_every,
+        "device": device,
+        "workers": workers,
+        "tuning": tuning,
+        "native_randomness": native_randomness,
+    }
+    if not first():
+        return _beside(spec, backend, data, parameters, options)
     built = build(read_spec(document.read(spec), written(parameters)))
     if built.warnings:
         say(render(built.warnings, "full"))
     graph = built.graph
     rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
-    shown = Terminal(out) if sys.stderr.isatty() else Lines(out)
+    shown = Terminal(out, say) if sys.stderr.isatty() else Lines(out, say)
+    progress = Remarks(say) if quiet else shown
     try:
-        train(
-            graph,
-            backend,
-            data,
-            epochs=epochs,
-            seed=seed,
-            dtype=dtype,
-            rundir=rundir,
-            progress=Progress() if quiet else shown,
-            force=force,
+        train(graph, backend, data, rundir=rundir, progress=progress, **options)
+    except Interrupted as interrupted:
+        say(
+            f"interrupted at {interrupted}; the same command with `--resume` goes on from there "
+            f"in {clean(rundir)}"
         )
+        return INTERRUPTED
+    except LostWorker:
+        raise SetupError(
+            Diagnostic(
+                "worker-lost",
+                "another process of this run has ended or does not answer",
+                notes=(f"`{clean(rundir)}` has the last checkpoint",),
+                help="the same command with `--resume` goes on from there",
+            )
+        ) from None
     except KeyboardInterrupt:
         if os.path.isdir(rundir):
-            say(f"interrupted; {clean(rundir)} has what the completed epochs have come to")
+            say(f"interrupted; `--resume` goes on from the last checkpoint in {clean(rundir)}")
         raise
     say(f"wrote {WEIGHTS}, {METRICS} and {source_name(graph, backend)} to {clean(rundir)}")
+    return 0
+
+
+def _beside(
+    spec: str,
+    backend: str,
+    data: str | None,
+    parameters: Sequence[str],
+    options: Mapping[str, Any],
+) -> int:
+    """The same in a process that is not the first: it writes nothing, and says nothing."""
+    try:
+        graph = build(read_spec(document.read(spec), written(parameters))).graph
+        train(graph, backend, data, **options)
+    except Interrupted:
+        return INTERRUPTED
+    except (LostWorker, UserError):
+        # torchrun ends all processes with the first that fails, and the one that speaks has to
+        # say why before that.
+        time.sleep(PATIENCE)
+        return 1
     return 0

@@ -37,6 +37,11 @@ class Optimizer(Vocabulary):
     weight_decay: NotNegative = 0.0
     decoupled: bool = False
 
+    @property
+    def corrected(self) -> tuple[float, ...]:
+        """The b of running means that are divided by 1 - b^t, as they start at 0."""
+        return ()
+
     @model_validator(mode="after")
     def _decoupled_has_decay(self) -> Self:
         if self.decoupled and "decoupled" in self.model_fields_set and not self.weight_decay:
@@ -95,6 +100,11 @@ class Adam(Optimizer):
     eps: Positive = 1e-8
     amsgrad: bool = False
 
+    @property
+    def corrected(self) -> tuple[float, ...]:
+        """Both means."""
+        return self.betas
+
 
 class AdamW(Adam):
     """Adam with decoupled weight decay."""
@@ -131,6 +141,11 @@ class Nadam(Optimizer):
     eps: Positive = 1e-8
     momentum_decay: NotNegative = 0.004
 
+    @property
+    def corrected(self) -> tuple[float, ...]:
+        """Both means."""
+        return self.betas
+
 
 class Adamax(Optimizer):
     """u = max(b2 u, |g| + eps); p -= lr / (1 - b1^t) * m / u."""
@@ -139,6 +154,11 @@ class Adamax(Optimizer):
 
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     eps: Positive = 1e-8
+
+    @property
+    def corrected(self) -> tuple[float, ...]:
+        """The mean, but not the maximum."""
+        return self.betas[:1]
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -45,7 +45,7 @@ class Schedule(Vocabulary):
 
     @property
     def longest(self) -> int:
-        """How many epochs or updates it is known to go on for."""
+        """How many epochs or updates a run needs for it to have its whole effect."""
         return self.warmup
 
     def rate(self, lr: float, t: int, length: int) -> float:
@@ -117,8 +117,8 @@ class MultiStep(Schedule):
 
     @property
     def longest(self) -> int:
-        """Up to the last milestone."""
-        return self.warmup + self.milestones[-1]
+        """Beyond the last milestone."""
+        return self.warmup + self.milestones[-1] + 1
 
     def after_warmup(self, lr: float, t: int, length: int) -> float:
         """A power that grows at each milestone."""

@@ -9,6 +9,7 @@ from tests.faults import (
     convolutions,
     initial,
     norms,
+    optimizers,
     pooling,
     random_layers,
     shapes,
@@ -29,6 +30,7 @@ FAMILIES: Mapping[str, tuple[Fault, ...]] = {
         wiring,
         training,
         initial,
+        optimizers,
     )
 }
 FAULTS = tuple(fault for family in FAMILIES.values() for fault in family)

@@ -51,8 +51,8 @@ KL = of_loss("kl_divergence")
 FAULTS = (
     Fault("betas rounded through float32", TORCH, NET, "betas=(0.9, 0.999)",
           "betas=(0.8999999761581421, 0.9990000128746033)", STEPS, train=ADAM),
-    Fault("betas rounded through float32", KERAS, NET, "betas=(0.9, 0.999), epsilon",
-          "betas=(0.8999999761581421, 0.9990000128746033), epsilon", STEPS, train=ADAM),
+    Fault("betas rounded through float32", KERAS, NET, "Adam(0.01, betas=(0.9, 0.999)",
+          "Adam(0.01, betas=(0.8999999761581421, 0.9990000128746033)", STEPS, train=ADAM),
     Fault("eps a tenth", TORCH, NET, "eps=1e-08", "eps=1e-09", STEPS, train=ADAM),
     Fault("eps not beside the corrected root", KERAS, NET, "self.epsilon * root", "self.epsilon",
           STEPS, train=ADAM),
@@ -65,29 +65,28 @@ FAULTS = (
           "self.steps.get(name, 1) + 1", STEPS, train=ADAM),
     Fault("decay decoupled", TORCH, NET, "torch.optim.Adam(", "torch.optim.AdamW(",
           STEPS, train=DECAYED),
-    Fault("decay decoupled", KERAS, NET, "gradient = gradient + self.coupled_decay * variable",
-          "self.assign_sub(variable, learning_rate * self.coupled_decay * variable)",
+    Fault("decay decoupled", KERAS, NET, "gradient = gradient + decay * variable",
+          "self.assign_sub(variable, rate * decay * variable)",
           STEPS, train=DECAYED),
     Fault("decay doubled, as of the square without its half", TORCH, NET, "weight_decay=0.1",
           "weight_decay=0.2", STEPS, train=DECAY),
-    Fault("biases do not decay", NUMPY, NET, "if self.weight_decay else",
-          "if self.weight_decay and p.ndim > 1 else", STEPS, train=DECAY),
+    Fault("biases do not decay", NUMPY, NET, "bool(decay) and not",
+          "p.ndim > 1 and bool(decay) and not", STEPS, train=DECAY),
     Fault("the learning rate inside the buffer", NUMPY, NET,
-          "b = g if b is None else self.momentum * b + (1 - self.dampening) * g\n"
-          "                self.buffers[name] = b\n"
-          "                g = g + self.momentum * b if self.nesterov else b\n"
-          "            p -= float(learning_rate) * g",
-          "b = learning_rate * g + (0 if b is None else self.momentum * b)\n"
-          "                self.buffers[name] = b\n"
-          "                g = b\n"
-          "            p -= g",
+          "b = gradient if b is None else self.momentum * b + (1 - self.dampening) * gradient\n"
+          "        self.buffers[name] = b\n"
+          "        return rate * (gradient + self.momentum * b if self.nesterov else b)",
+          "b = rate * gradient + (0 if b is None else self.momentum * b)\n"
+          "        self.buffers[name] = b\n"
+          "        return b",
           STEPS, train=MOMENTUM),
     Fault("the learning rate inside the buffer", KERAS, NET,
           "self.assign(buffer, self.momentum * buffer + share * gradient)",
-          "self.assign(buffer, self.momentum * buffer + learning_rate * share * gradient)",
+          "self.assign(buffer, self.momentum * buffer + rate * share * gradient)",
           STEPS, train=MOMENTUM),
     Fault("momentum without Nesterov", TORCH, NET, ", nesterov=True", "", STEPS, train=NESTEROV),
-    Fault("Nesterov without its factor", NUMPY, NET, "g + self.momentum * b", "g + b",
+    Fault("Nesterov without its factor", NUMPY, NET, "gradient + self.momentum * b",
+          "gradient + b",
           STEPS, train=NESTEROV),
     Fault("dampening at the first update", KERAS, NET,
           "self.dampening * ops.cast(self.iterations > 0, variable.dtype)", "self.dampening",

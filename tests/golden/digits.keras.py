@@ -52,57 +52,76 @@ def clip(gradients):
     return gradients
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class Adam(keras.optimizers.Optimizer):
-    """Adam with epsilon beside the corrected root; weight decay is coupled."""
+class Optimizer(keras.optimizers.Optimizer):
+    """Clipping, weight decay and variables' own options; how far to go is for subclasses."""
 
-    def __init__(
-        self,
-        learning_rate,
-        betas=(0.9, 0.999),
-        epsilon=1e-8,
-        coupled_decay=0.0,
-        **kwargs,
-    ):
+    def __init__(self, learning_rate, decay=0.0, decoupled=False, options=None, **kwargs):
         super().__init__(learning_rate, **kwargs)
-        self.betas, self.epsilon = betas, epsilon
-        self.coupled_decay = coupled_decay
+        self.decay, self.decoupled, self.options = decay, decoupled, dict(options or {})
 
     def build(self, variables):
-        """Two moments for each variable."""
-        if not self.built:
-            super().build(variables)
-            self.first = self.add_optimizer_variables(variables, "first")
-            self.second = self.add_optimizer_variables(variables, "second")
+        """Options by the number of a variable: updates see none of its names."""
+        super().build(variables)
+        self.own = [self.options.get(variable.path, {}) for variable in variables]
 
     def apply(self, grads, trainable_variables=None):
         """Clip, then update."""
         super().apply(clip(grads), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """Set p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
+        """Decay, then take the change from the variable."""
+        own = self.own[self._get_variable_index(variable)]
+        rate = ops.cast(learning_rate, variable.dtype) * own.get("lr_scale", 1.0)
+        decay = own.get("weight_decay", self.decay)
         gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_decay:
-            gradient = gradient + self.coupled_decay * variable
+        if decay and self.decoupled:
+            self.assign(variable, variable * (1 - rate * decay))
+        elif decay:
+            gradient = gradient + decay * variable
+        self.assign_sub(variable, self.change(gradient, variable, rate))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        own = {"decay": self.decay, "decoupled": self.decoupled, "options": self.options}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Adam(Optimizer):
+    """Adam with epsilon beside the corrected root."""
+
+    def __init__(self, learning_rate, betas=(0.9, 0.999), epsilon=1e-8, amsgrad=False, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.betas, self.epsilon, self.amsgrad = betas, epsilon, amsgrad
+
+    def build(self, variables):
+        """Two moments for each variable, and the largest second one."""
+        if not self.built:
+            super().build(variables)
+            self.first = self.add_optimizer_variables(variables, "first")
+            self.second = self.add_optimizer_variables(variables, "second")
+            if self.amsgrad:
+                self.largest = self.add_optimizer_variables(variables, "largest")
+
+    def change(self, gradient, variable, rate):
+        """Rate / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)."""
         index = self._get_variable_index(variable)
         first, second = self.first[index], self.second[index]
         b1, b2 = self.betas
         t = ops.cast(self.iterations + 1, variable.dtype)
         self.assign_add(first, (1 - b1) * (gradient - first))
         self.assign_add(second, (1 - b2) * (ops.square(gradient) - second))
+        if self.amsgrad:
+            self.assign(self.largest[index], ops.maximum(self.largest[index], second))
+            second = self.largest[index]
         # The correction of the root goes to rate and epsilon, which are scalars.
         root = ops.sqrt(1 - b2**t)
-        rate = ops.cast(learning_rate, variable.dtype) * root / (1 - b1**t)
-        self.assign_sub(variable, rate * first / (ops.sqrt(second) + self.epsilon * root))
+        return rate * root / (1 - b1**t) * first / (ops.sqrt(second) + self.epsilon * root)
 
     def get_config(self):
         """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "betas": self.betas,
-            "epsilon": self.epsilon,
-            "coupled_decay": self.coupled_decay,
-        }
+        own = {"betas": self.betas, "epsilon": self.epsilon, "amsgrad": self.amsgrad}
+        return {**super().get_config(), **own}
 
 
 def build_model():

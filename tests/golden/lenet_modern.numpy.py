@@ -484,30 +484,57 @@ def cross_entropy(z, labels):
     return (losses.sum(), labels.size), gradient
 
 
-class Adam:
-    """p -= rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), m and v means of g and g^2."""
+class Optimizer:
+    """Weight decay and parameters' own options; how far an update goes is for subclasses."""
 
-    def __init__(self, model, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        self.model, self.betas, self.eps, self.weight_decay = model, betas, eps, weight_decay
+    def __init__(self, model, weight_decay=0.0, decoupled=False, options=None):
+        self.model, self.weight_decay, self.decoupled = model, weight_decay, decoupled
+        self.options = options
+
+    def step(self, gradients, learning_rate):
+        """Update every parameter that has a gradient."""
+        parameters = self.model.parameters()
+        for name, gradient in gradients.items():
+            p, own = parameters[name], self.options(name) if self.options else {}
+            rate = float(learning_rate) * own.get("lr_scale", 1.0)
+            decay = own.get("weight_decay", self.weight_decay)
+            if self.decoupled:
+                p *= 1 - rate * decay
+            coupled = bool(decay) and not self.decoupled
+            p -= self.change(name, gradient + decay * p if coupled else gradient, rate)
+
+    def change(self, name, gradient, rate):
+        """What is taken from a parameter."""
+        raise NotImplementedError
+
+
+class Adam(Optimizer):
+    """p -= rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), m and v means of g and g^2.
+
+    With `amsgrad` the largest v so far stands for v.
+    """
+
+    def __init__(self, model, betas=(0.9, 0.999), eps=1e-8, amsgrad=False, **options):
+        super().__init__(model, **options)
+        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
         self.steps = {}
         self.means = {}
         self.squares = {}
+        self.largest = {}
 
-    def step(self, learning_rate):
-        """Update every parameter that has a gradient."""
+    def change(self, name, gradient, rate):
+        """Along the mean, over the root of the mean square."""
         beta1, beta2 = self.betas
-        parameters = self.model.parameters()
-        for name, gradient in self.model.gradients().items():
-            p = parameters[name]
-            g = gradient + self.weight_decay * p if self.weight_decay else gradient
-            t = self.steps[name] = self.steps.get(name, 0) + 1
-            m = self.means.setdefault(name, np.zeros_like(p))
-            v = self.squares.setdefault(name, np.zeros_like(p))
-            m += (1 - beta1) * (g - m)
-            v *= beta2
-            v += (1 - beta2) * g * g
-            scale = np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps
-            p -= float(learning_rate) / (1 - beta1**t) * (m / scale)
+        t = self.steps[name] = self.steps.get(name, 0) + 1
+        m = self.means.setdefault(name, np.zeros_like(gradient))
+        v = self.squares.setdefault(name, np.zeros_like(gradient))
+        m += (1 - beta1) * (gradient - m)
+        v *= beta2
+        v += (1 - beta2) * gradient * gradient
+        if self.amsgrad:
+            v = self.largest[name] = np.maximum(self.largest.get(name, v), v)
+        scale = np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps
+        return rate / (1 - beta1**t) * (m / scale)
 
 
 class LenetModern(Model):
@@ -604,6 +631,6 @@ def train_step(model, optimizer, inputs, targets, update, updates_per_epoch):
     gradients = loss_gradient(outputs, targets)
     model.zero_gradients()
     backward(gradients["output"] / losses["output"][1])
-    clip(model.gradients())
-    optimizer.step(learning_rate(update, updates_per_epoch))
-    return sum(s / w for s, w in losses.values())
+    loss = sum(s / w for s, w in losses.values())
+    optimizer.step(clip(model.gradients()), learning_rate(update, updates_per_epoch))
+    return loss

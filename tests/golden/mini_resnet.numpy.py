@@ -474,26 +474,46 @@ def cross_entropy(z, labels):
     return (losses.sum(), labels.size), gradient
 
 
-class SGD:
-    """Gradient descent; b = momentum b + (1 - dampening) g (b = g at first), p -= rate b."""
+class Optimizer:
+    """Weight decay and parameters' own options; how far an update goes is for subclasses."""
 
-    def __init__(self, model, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0):
-        self.model, self.momentum, self.dampening = model, momentum, dampening
-        self.nesterov, self.weight_decay = nesterov, weight_decay
-        self.buffers = {}
+    def __init__(self, model, weight_decay=0.0, decoupled=False, options=None):
+        self.model, self.weight_decay, self.decoupled = model, weight_decay, decoupled
+        self.options = options
 
-    def step(self, learning_rate):
+    def step(self, gradients, learning_rate):
         """Update every parameter that has a gradient."""
         parameters = self.model.parameters()
-        for name, gradient in self.model.gradients().items():
-            p = parameters[name]
-            g = gradient + self.weight_decay * p if self.weight_decay else gradient
-            if self.momentum:
-                b = self.buffers.get(name)
-                b = g if b is None else self.momentum * b + (1 - self.dampening) * g
-                self.buffers[name] = b
-                g = g + self.momentum * b if self.nesterov else b
-            p -= float(learning_rate) * g
+        for name, gradient in gradients.items():
+            p, own = parameters[name], self.options(name) if self.options else {}
+            rate = float(learning_rate) * own.get("lr_scale", 1.0)
+            decay = own.get("weight_decay", self.weight_decay)
+            if self.decoupled:
+                p *= 1 - rate * decay
+            coupled = bool(decay) and not self.decoupled
+            p -= self.change(name, gradient + decay * p if coupled else gradient, rate)
+
+    def change(self, name, gradient, rate):
+        """What is taken from a parameter."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Gradient descent; b = momentum b + (1 - dampening) g (b = g at first), p -= rate b."""
+
+    def __init__(self, model, momentum=0.0, dampening=0.0, nesterov=False, **options):
+        super().__init__(model, **options)
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.buffers = {}
+
+    def change(self, name, gradient, rate):
+        """Along the gradient, or its buffer."""
+        if not self.momentum:
+            return rate * gradient
+        b = self.buffers.get(name)
+        b = gradient if b is None else self.momentum * b + (1 - self.dampening) * gradient
+        self.buffers[name] = b
+        return rate * (gradient + self.momentum * b if self.nesterov else b)
 
 
 class MiniResnet(Model):
@@ -603,6 +623,6 @@ def train_step(model, optimizer, inputs, targets, update, updates_per_epoch):
     gradients = loss_gradient(outputs, targets)
     model.zero_gradients()
     backward(gradients["output"] / losses["output"][1])
-    clip(model.gradients())
-    optimizer.step(learning_rate(update, updates_per_epoch))
-    return sum(s / w for s, w in losses.values())
+    loss = sum(s / w for s, w in losses.values())
+    optimizer.step(clip(model.gradients()), learning_rate(update, updates_per_epoch))
+    return loss

@@ -153,22 +153,47 @@ def clip(gradients):
     return gradients
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class SGD(keras.optimizers.Optimizer):
-    """SGD whose learning rate stays outside the momentum buffer; weight decay is coupled."""
+class Optimizer(keras.optimizers.Optimizer):
+    """Clipping, weight decay and variables' own options; how far to go is for subclasses."""
 
-    def __init__(
-        self,
-        learning_rate,
-        momentum=0.0,
-        dampening=0.0,
-        nesterov=False,
-        coupled_decay=0.0,
-        **kwargs,
-    ):
+    def __init__(self, learning_rate, decay=0.0, decoupled=False, options=None, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.decay, self.decoupled, self.options = decay, decoupled, dict(options or {})
+
+    def build(self, variables):
+        """Options by the number of a variable: updates see none of its names."""
+        super().build(variables)
+        self.own = [self.options.get(variable.path, {}) for variable in variables]
+
+    def apply(self, grads, trainable_variables=None):
+        """Clip, then update."""
+        super().apply(clip(grads), trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Decay, then take the change from the variable."""
+        own = self.own[self._get_variable_index(variable)]
+        rate = ops.cast(learning_rate, variable.dtype) * own.get("lr_scale", 1.0)
+        decay = own.get("weight_decay", self.decay)
+        gradient = ops.cast(gradient, variable.dtype)
+        if decay and self.decoupled:
+            self.assign(variable, variable * (1 - rate * decay))
+        elif decay:
+            gradient = gradient + decay * variable
+        self.assign_sub(variable, self.change(gradient, variable, rate))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        own = {"decay": self.decay, "decoupled": self.decoupled, "options": self.options}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SGD(Optimizer):
+    """SGD whose learning rate stays outside the momentum buffer."""
+
+    def __init__(self, learning_rate, momentum=0.0, dampening=0.0, nesterov=False, **kwargs):
         super().__init__(learning_rate, **kwargs)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
-        self.coupled_decay = coupled_decay
 
     def build(self, variables):
         """One momentum buffer for each variable."""
@@ -176,21 +201,14 @@ class SGD(keras.optimizers.Optimizer):
             super().build(variables)
             self.buffers = self.add_optimizer_variables(variables, "momentum")
 
-    def apply(self, grads, trainable_variables=None):
-        """Clip, then update."""
-        super().apply(clip(grads), trainable_variables)
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Set b = momentum * b + (1 - dampening) * g, at first g; p -= lr * b."""
-        gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_decay:
-            gradient = gradient + self.coupled_decay * variable
-        if self.momentum:
-            buffer = self.buffers[self._get_variable_index(variable)]
-            share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
-            self.assign(buffer, self.momentum * buffer + share * gradient)
-            gradient = gradient + self.momentum * buffer if self.nesterov else buffer
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * gradient)
+    def change(self, gradient, variable, rate):
+        """Set b = momentum * b + (1 - dampening) * g, at first g; rate * b."""
+        if not self.momentum:
+            return rate * gradient
+        buffer = self.buffers[self._get_variable_index(variable)]
+        share = 1 - self.dampening * ops.cast(self.iterations > 0, variable.dtype)
+        self.assign(buffer, self.momentum * buffer + share * gradient)
+        return rate * (gradient + self.momentum * buffer if self.nesterov else buffer)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -199,7 +217,6 @@ class SGD(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "dampening": self.dampening,
             "nesterov": self.nesterov,
-            "coupled_decay": self.coupled_decay,
         }
 
 

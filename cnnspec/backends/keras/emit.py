@@ -51,6 +51,8 @@ HELPERS = (
     "adaptive_pool",
     "loss",
     "optimizer",
+    "adaptive",
+    "moments",
     "after_update",
 )
 

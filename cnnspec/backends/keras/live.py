@@ -93,3 +93,8 @@ def channels_first(tensor: Any) -> Array:
 def arrays(tensors: Mapping[str, Any]) -> dict[str, Array]:
     """Several of them by name."""
     return {name: channels_first(tensor) for name, tensor in tensors.items()}
+
+
+def single(values: Mapping[str, Any]) -> Any:
+    """One value is itself, several are a mapping, as in the text."""
+    return next(iter(values.values())) if len(values) == 1 else values

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Given, Gradients, Part, Trace
 from cnnspec.backends.keras import IMPORTS, registered
+from cnnspec.backends.keras import state as kept
 from cnnspec.backends.keras.engines import DEFAULT, Engine, Leaves, Pass, load
+from cnnspec.backends.keras.fit import fit_epoch
 from cnnspec.backends.keras.live import (
     Live,
     arrays,
@@ -20,10 +22,12 @@ from cnnspec.backends.keras.live import (
     parameters,
     plain,
     share,
+    single,
     variables,
 )
 from cnnspec.backends.keras.taps import Tapped, both
 from cnnspec.backends.keras.undrawn import undrawn
+from cnnspec.backends.keras.update import update
 from cnnspec.backends.program import (
     Program,
     own_entry,
@@ -176,31 +180,44 @@ class KerasSession:
 
     # --- running -------------------------------------------------------------------------------
 
-    def _tensor(self, value: Array) -> Any:
+    def array(self, value: Array) -> Array:
         """Channels first to channels last, in memory of its own."""
         array = np.asarray(value)
         array = np.moveaxis(array, 1, -1) if array.ndim > 2 else array
-        array = np.array(array, CARRIERS.get(self.dtype, self.dtype), order="C")
-        return keras.ops.convert_to_tensor(array, self.dtype)
+        return np.array(array, CARRIERS.get(self.dtype, self.dtype), order="C")
+
+    def target_array(self, value: Array) -> Array:
+        """The same of a target; labels have no channels, and stay whole numbers."""
+        array = np.asarray(value)
+        whole = np.issubdtype(array.dtype, np.integer)
+        return array.astype(np.int64) if whole else self.array(array)
+
+    def _tensor(self, value: Array) -> Any:
+        return keras.ops.convert_to_tensor(self.array(value), self.dtype)
 
     def _target(self, value: Array) -> Any:
-        array = np.asarray(value)
-        if np.issubdtype(array.dtype, np.integer):  # labels have no channels
-            return keras.ops.convert_to_tensor(array.astype(np.int64), "int64")
-        return self._tensor(array)
+        array = self.target_array(value)
+        return keras.ops.convert_to_tensor(array, "int64" if array.dtype == int else self.dtype)
 
-    def _inputs(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+    def inputs(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        """As tensors."""
         return {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
 
-    def _targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+    def targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+        """As the file takes them."""
         names = self.emitted.present(training=training)
-        return _single({name: self._target(targets[name]) for name in names})
+        return single({name: self._target(targets[name]) for name in names})
 
-    def _named(self, outputs: Any, *, training: bool = True) -> dict[str, Any]:
+    def named(self, outputs: Any, *, training: bool = True) -> dict[str, Any]:
+        """By name, what the file gives."""
         names = self.emitted.present(training=training)
         if isinstance(outputs, dict):
             return {name: outputs[name] for name in names if name in outputs}
         return {names[0]: outputs}
+
+    def position(self, at: At) -> None:
+        """Where in training the model stands, for its random layers."""
+        self._position(self.module, self.model, at)
 
     def _position(self, module: Any, model: Any, at: At) -> None:
         if hasattr(module, "set_position"):
@@ -217,8 +234,8 @@ class KerasSession:
         with self._precision():
             self._position(self.module, self.model, at)
             model = self.model if training else self.inference
-            outputs = model(_single(self._inputs(inputs)), training=training)
-            return arrays(self._named(outputs, training=training))
+            outputs = model(single(self.inputs(inputs)), training=training)
+            return arrays(self.named(outputs, training=training))
 
     def gradients(
         self,
@@ -236,17 +253,17 @@ class KerasSession:
             model = self.model if targets is None else self.logits
 
             def run(leaves: Leaves, _: Mapping[str, Any]) -> Pass:
-                outputs = self._named(model(_single(leaves), training=training), training=training)
+                outputs = self.named(model(single(leaves), training=training), training=training)
                 if targets is None:
                     assert cotangents is not None
                     seeds = [self._tensor(value) for value in cotangents.values()]
                     return Pass([outputs[name] for name in cotangents], seeds, outputs)
-                wanted = self._targets(targets, training=training)
-                total = self._loss(_single(outputs), wanted)
+                wanted = self.targets(targets, training=training)
+                total = self._loss(single(outputs), wanted)
                 return Pass([total], [keras.ops.ones_like(total)], outputs, loss=total)
 
             trained = parameters(self.emitted, self.model)
-            found, pulled = self.engine.pull(run, self._inputs(inputs), trained, self.model)
+            found, pulled = self.engine.pull(run, self.inputs(inputs), trained, self.model)
             gradients = Gradients(
                 parameters=self._canonical(pulled.parameters),
                 inputs=arrays(pulled.leaves),
@@ -283,15 +300,38 @@ class KerasSession:
     ) -> float:
         """One update by the file's own `train_step`."""
         with self._precision():
-            if not self._compiled:
-                self.module.compile_model(self.logits, run_eagerly=self.eager)
-                if not self.eager:
-                    self.engine.compile(self.logits)
-                self._compiled = True
-            given = _single(self._inputs(inputs))
-            wanted = self._targets(targets)
+            self._compile()
+            given = single(self.inputs(inputs))
+            wanted = self.targets(targets)
             loss = self.module.train_step(self.logits, given, wanted, at.update, updates_per_epoch)
             return float(loss)
+
+    def update(self, parts: Sequence[Part], *, at: At = At(), updates_per_epoch: int = 1) -> float:
+        """One update of several batches."""
+        with self._precision():
+            self._compile()
+            return update(self, parts, at, updates_per_epoch)
+
+    def fit_epoch(
+        self,
+        batches: Iterator[Given],
+        *,
+        first_update: int,
+        updates_per_epoch: int,
+        count: int,
+        on_batch: Callable[[int, float], bool],
+    ) -> None:
+        """The updates of an epoch by Keras' own `fit`; see `FitsEpochs`."""
+        with self._precision():
+            self._compile()
+            fit_epoch(self, batches, first_update, updates_per_epoch, count, on_batch)
+
+    def _compile(self) -> None:
+        if not self._compiled:
+            self.module.compile_model(self.logits, run_eagerly=self.eager)
+            if not self.eager:
+                self.engine.compile(self.logits)
+            self._compiled = True
 
     def evaluate(
         self,
@@ -304,10 +344,10 @@ class KerasSession:
         """The file's own `loss_sum`, without gradients."""
         with self._precision():
             self._position(self.module, self.model, at)
-            raw = self.logits(_single(self._inputs(inputs)), training=training)
-            outputs = self._named(raw, training=training)
-            wanted = self._targets(targets, training=training)
-            losses = self.module.loss_sum(_single(outputs), wanted)
+            raw = self.logits(single(self.inputs(inputs)), training=training)
+            outputs = self.named(raw, training=training)
+            wanted = self.targets(targets, training=training)
+            losses = self.module.loss_sum(single(outputs), wanted)
             return Evaluation(
                 outputs=arrays(outputs),
                 losses={n: (float(plain(s)), float(plain(w))) for n, (s, w) in losses.items()},
@@ -318,6 +358,21 @@ class KerasSession:
         self._compiled = False
         for variable in self._trainable:
             variable.trainable = True
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        if not self._compiled or not self.logits.optimizer.built:
+            return {}
+        return kept.read(self.emitted, self.logits, self.logits.optimizer)
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._compiled = False
+        with self._precision():
+            self._compile()
+            if state:
+                self.logits.optimizer.build(self.logits.trainable_variables)
+                kept.write(self.emitted, self.logits, self.logits.optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
@@ -356,7 +411,7 @@ class KerasSession:
             # `layer.output` refuses a layer that is called twice.
             tensors = {layer.name: layer._inbound_nodes[0].output_tensors[0] for layer in layers}
             watching = keras.Model(self.model.inputs, tensors)
-            given = list(self._inputs(inputs).values())
+            given = list(self.inputs(inputs).values())
             found = arrays(watching(given if len(given) > 1 else given[0], training=training))
             self._load(self.model, before)
             return found
@@ -382,7 +437,7 @@ class KerasSession:
             self._load(tapped.model, self._statistics(self.model))
             self._position(tapped.module, tapped.model, at)
             model = tapped.model if training else tapped.inference
-            given = self._inputs(inputs)
+            given = self.inputs(inputs)
             fed = {n: [self._tensor(v) for v in values] for n, values in (feed or {}).items()}
             moved = {n: self._tensor(v) for n, v in (perturb or {}).items()}
 
@@ -395,7 +450,7 @@ class KerasSession:
                         for node, values in fed.items()
                     }
                 first = given if feed is not None else leaves
-                outputs = self._named(model(_single(first), training=training), training=training)
+                outputs = self.named(model(single(first), training=training), training=training)
                 heads = recorder.values if feed is not None else outputs
                 return Pass(
                     [heads[name] for name in cotangents or ()],
@@ -443,8 +498,3 @@ class KerasSession:
         registered.close(self.program)
         if self._tapped is not None:
             registered.close(self._tapped.program)
-
-
-def _single(values: dict[str, Any]) -> Any:
-    """One value is itself, several are a mapping, as in the text."""
-    return next(iter(values.values())) if len(values) == 1 else values

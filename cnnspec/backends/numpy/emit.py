@@ -21,6 +21,7 @@ from cnnspec.backends.variables import Names, Plan, plain, plan
 from cnnspec.backends.writer import Code, Writer, literal, mark
 from cnnspec.graph import Graph, Node, Scope
 from cnnspec.ops.base import show
+from cnnspec.passes.hoist import hoisted
 
 __all__ = ["COLUMN", "emit"]
 
@@ -47,6 +48,8 @@ KERNELS = (
     "initializer",
     "loss",
     "optimizer",
+    "adaptive",
+    "moments",
 )
 
 IMPORTS = {
@@ -74,6 +77,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
         SpecError: an op that NumPy cannot express, or a name that clashes.
     """
     COLUMN.require(graph)
+    graph = hoisted(graph)
     return writing(lambda apart: _emit(graph, style, apart))
 
 

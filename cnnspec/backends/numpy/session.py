@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Part, Trace
 from cnnspec.backends.numpy import IMPORTS
+from cnnspec.backends.numpy import state as kept
+from cnnspec.backends.numpy.update import update
 from cnnspec.backends.program import (
     FEED,
     PARTS,
@@ -133,7 +135,8 @@ class NumpySession:
         value = np.asarray(value)
         return value if np.issubdtype(value.dtype, np.integer) else value.astype(self.dtype)
 
-    def _targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+    def targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
+        """As the file takes them."""
         names = self.emitted.present(training=training)
         made = {name: self._target(targets[name]) for name in names}
         return next(iter(made.values())) if len(made) == 1 else made
@@ -186,7 +189,7 @@ class NumpySession:
         outputs, backward = method(*self._inputs(inputs), training)
         loss: float | None = None
         if targets is not None:
-            loss, gradient = self._loss(outputs, self._targets(targets, training=training))
+            loss, gradient = self._loss(outputs, self.targets(targets, training=training))
         else:
             assert cotangents is not None
             gradient = self._unnamed(cotangents, training=training)
@@ -256,9 +259,26 @@ class NumpySession:
         # A run that diverges ends in infinities, which whoever asked for it has to look at.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             loss = module.train_step(
-                model, optimizer, given, self._targets(targets), at.update, updates_per_epoch
+                model, optimizer, given, self.targets(targets), at.update, updates_per_epoch
             )
         return float(loss)
+
+    def update(self, parts: Sequence[Part], *, at: At = At(), updates_per_epoch: int = 1) -> float:
+        """One update of several batches."""
+        if self._optimizer is None:
+            self._optimizer = self.module.make_optimizer(self.model)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return update(self, self._optimizer, parts, at, updates_per_epoch)
+
+    def position(self, at: At) -> None:
+        """Where in training the model stands, for its random layers."""
+        _position(self.model, at)
+
+    def logits(self, inputs: Mapping[str, Array]) -> Pair:
+        """What the losses read in training mode, and its way back."""
+        method = self.model.logits if self.emitted.logits else self.model.forward
+        pair: Pair = method(*self._inputs(inputs), training=True)
+        return pair
 
     def evaluate(
         self,
@@ -272,7 +292,7 @@ class NumpySession:
         _position(self.model, at)
         method = self.model.logits if self.emitted.logits else self.model.forward
         raw, _ = method(*self._inputs(inputs), training)
-        losses = self.module.loss_sum(raw, self._targets(targets, training=training))
+        losses = self.module.loss_sum(raw, self.targets(targets, training=training))
         return Evaluation(
             outputs=self._named(raw),
             losses={name: (float(s), float(w)) for name, (s, w) in losses.items()},
@@ -282,6 +302,17 @@ class NumpySession:
         """Forget the optimizer's state."""
         self._optimizer = None
         self.model.zero_gradients()
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        return (
+            {} if self._optimizer is None else kept.read(self.emitted, self.model, self._optimizer)
+        )
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._optimizer = self.module.make_optimizer(self.model)
+        kept.write(self.emitted, self.model, self._optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""

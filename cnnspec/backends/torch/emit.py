@@ -20,6 +20,7 @@ from cnnspec.backends.variables import Names, Plan, plan
 from cnnspec.backends.writer import Code, Writer, literal, mark
 from cnnspec.graph import Graph, Node, Scope
 from cnnspec.ops.base import show
+from cnnspec.passes.hoist import hoisted
 
 __all__ = ["COLUMN", "emit"]
 
@@ -37,6 +38,7 @@ HELPERS = (
     "resize",
     "reshape",
     "activation",
+    "optimizer",
     "loss",
 )
 
@@ -64,6 +66,7 @@ def emit(graph: Graph, style: Style) -> Emitted:
         SpecError: an op that torch cannot express, or a name that clashes.
     """
     COLUMN.require(graph)
+    graph = hoisted(graph)
     return writing(lambda apart: _emit(graph, style, apart))
 
 

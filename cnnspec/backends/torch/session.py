@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.base import (
+    At,
+    Dtype,
+    Emitted,
+    Evaluation,
+    Gradients,
+    Part,
+    Trace,
+    Tuning,
+)
 from cnnspec.backends.program import (
     FEED,
     PARTS,
@@ -28,6 +37,7 @@ from cnnspec.ops.base import show
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
+    from cnnspec.backends.torch.ranks import TorchRanks
 
 try:
     import torch
@@ -41,6 +51,10 @@ except ImportError as fault:
             help="pip install 'cnnspec[torch]'",
         )
     ) from fault
+
+from cnnspec.backends.torch import state as kept
+from cnnspec.backends.torch.tuning import tune
+from cnnspec.backends.torch.update import update
 
 UNSTORED = "num_batches_tracked"
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -73,17 +87,13 @@ class TorchSession:
             self.module = run_own(self.program, source[0])
         self.model: torch.nn.Module = self._make(self.module, drawn=drawn)
         self._optimizer: Any = None
+        self.ranks: TorchRanks | None = None
+        self.channels_last = False
         self._tapped: _Tapped | None = None
 
     def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
-        previous = torch.get_default_dtype()
-        try:
-            # NAdam and its like keep state in the default dtype; the model is made in it as well.
-            torch.set_default_dtype(self.dtype)
-            with nullcontext() if drawn else _Undrawn():
-                model = self._entry(module)()
-        finally:
-            torch.set_default_dtype(previous)
+        with _default(self.dtype), nullcontext() if drawn else _Undrawn():
+            model = self._entry(module)()
         made: torch.nn.Module = model.to(self.device, self.dtype)
         if self.source is not None:
             self._require_names(made)
@@ -154,7 +164,10 @@ class TorchSession:
         return [self._tensor(inputs[name]).requires_grad_(grad) for name, _ in self.emitted.inputs]
 
     def _tensor(self, value: Array) -> torch.Tensor:
-        return torch.tensor(np.asarray(value), dtype=self.dtype, device=self.device)
+        made = torch.tensor(np.asarray(value), dtype=self.dtype, device=self.device)
+        if self.channels_last and made.dim() == 4:
+            made = made.contiguous(memory_format=torch.channels_last)
+        return made
 
     def _target(self, value: Array) -> torch.Tensor:
         if np.issubdtype(np.asarray(value).dtype, np.integer):
@@ -268,8 +281,8 @@ class TorchSession:
         given: Any = {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
         if len(given) == 1:
             given = next(iter(given.values()))
-        return float(
-            self.module.train_step(
+        with _default(self.dtype):  # NAdam makes its state in it, with the first update
+            loss = self.module.train_step(
                 self.model,
                 self._optimizer,
                 given,
@@ -277,7 +290,32 @@ class TorchSession:
                 at.update,
                 updates_per_epoch,
             )
-        )
+        return float(loss)
+
+    def update(self, parts: Sequence[Part], *, at: At = At(), updates_per_epoch: int = 1) -> float:
+        """One update of several batches, or together with other processes."""
+        if self._optimizer is None:
+            self._optimizer = self.module.make_optimizer(self.model)
+        with _default(self.dtype):
+            return update(self, self._optimizer, parts, at, updates_per_epoch, self.ranks)
+
+    def tune(self, tuning: Tuning) -> None:
+        """Let the model run so, from now on."""
+        tune(self, tuning)
+
+    def position(self, at: At) -> None:
+        """Where in training the model stands, for its random layers."""
+        self._position(self.module, self.model, at)
+
+    def logits(self, inputs: Mapping[str, Array]) -> Any:
+        """What the losses read, as the file gives it."""
+        model: Any = self.model
+        leaves = self._inputs(inputs)
+        return model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
+
+    def targets(self, targets: Mapping[str, Array]) -> Any:
+        """Those of training, as the file takes them."""
+        return self._targets(targets)
 
     def evaluate(
         self,
@@ -304,6 +342,17 @@ class TorchSession:
         """Forget the optimizer's state, and what it has frozen."""
         self._optimizer = None
         self.model.requires_grad_(True)
+
+    def state(self) -> dict[str, Array]:
+        """Everything besides the weights that further updates depend on."""
+        return (
+            {} if self._optimizer is None else kept.read(self.emitted, self.model, self._optimizer)
+        )
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on where the session was that gave this state."""
+        self._optimizer = self.module.make_optimizer(self.model)
+        kept.write(self.emitted, self.model, self._optimizer, state)
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""
@@ -415,6 +464,17 @@ class TorchSession:
         self.program.close()
         if self._tapped is not None:
             self._tapped.program.close()
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    """With this dtype as torch's default."""
+    previous = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        yield
+    finally:
+        torch.set_default_dtype(previous)
 
 
 class _Undrawn(TorchFunctionMode):

@@ -52,9 +52,8 @@ def _at(schedule: Schedule, lr: float, t: str) -> Code:
         return Code(f"{literal(lr)} * {literal(schedule.gamma)} ** ({_bare(t)} // {schedule.size})")
     assert isinstance(schedule, MultiStep)
     marks = literal(schedule.milestones)
-    return Code(
-        f"{literal(lr)} * {literal(schedule.gamma)} ** sum({_bare(t)} >= m for m in {marks})"
-    )
+    count = f"sum({_plain(t)} >= m for m in {marks})"
+    return Code(f"{literal(lr)} * {literal(schedule.gamma)} ** {count}")
 
 
 def _bare(t: str) -> str:
@@ -79,13 +78,15 @@ def _lengthy(writer: Writer, training: Training, schedule: Lengthy, t: str) -> N
         writer.line(f"return {_towards(lr, schedule.end)} * (1 - t / {length}){power}")
     else:
         assert isinstance(schedule, OneCycle)
-        start, end = lr / schedule.start_div, lr / (schedule.start_div * schedule.end_div)
         writer.line(f"top = {literal(schedule.rise)} * {length}")
+        divisor = literal(schedule.start_div)
         with writer.indented("if t < top:"):
+            writer.line(f"start = {literal(lr)} / {divisor}")
             up = "(1 - math.cos(math.pi * t / top)) / 2"
-            writer.line(f"return {_towards(lr, start)} * {up}")
+            writer.line(f"return start + ({literal(lr)} - start) * {up}")
+        writer.line(f"end = {literal(lr)} / ({divisor} * {literal(schedule.end_div)})")
         down = f"(1 + math.cos(math.pi * (t - top) / ({length} - top))) / 2"
-        writer.line(f"return {_towards(lr, end)} * {down}")
+        writer.line(f"return end + ({literal(lr)} - end) * {down}")
 
 
 def _plain(t: str) -> str:

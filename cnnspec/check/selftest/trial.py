@@ -25,7 +25,6 @@ from cnnspec.check.selftest.source import Mutant
 from cnnspec.diagnostics import UserError
 from cnnspec.graph import Graph
 from cnnspec.quantities import REFERENCE
-from cnnspec.training import Adam
 
 Array = npt.NDArray[Any]
 Key = tuple[str, str, str]
@@ -89,11 +88,7 @@ class Trials:
         }
         self._right: dict[str, dict[Key, Array]] = {}
         self._noise = set(graph.null_gradients())
-        if (
-            self._noise
-            and graph.training is not None
-            and isinstance(graph.training.optimizer, Adam)
-        ):
+        if self._noise and graph.training is not None and graph.training.optimizer.adaptive:
             # A mean follows a bias that is moved by noise alone.
             self._noise |= {name for name in graph.params() if name.endswith(".running_mean")}
 

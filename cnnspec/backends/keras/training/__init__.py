@@ -16,6 +16,7 @@ NAMES = (
     "MeanLoss",
     "PENALTY",
     "SEED",
+    "Schedule",
     "clip",
     "compile_model",
     "learning_rate",
@@ -66,6 +67,30 @@ def write(graph: Graph, writer: Writer, *, random: bool) -> None:
             writer.line("set_position(model, update)")
         writer.line("model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)")
         writer.line('return model.train_on_batch(inputs, targets, return_dict=True)["loss"]')
+    writer.blank(2)
+    _schedule(writer, random=random)
+
+
+def _schedule(writer: Writer, *, random: bool) -> None:
+    with writer.indented("class Schedule(keras.callbacks.Callback):"):
+        writer.line(
+            '"""Makes the updates of `model.fit(..., shuffle=False)` those of `train_step`."""'
+        )
+        writer.blank()
+        with writer.indented("def __init__(self, updates_per_epoch, update=0):"):
+            writer.line("super().__init__()")
+            writer.line("self.updates_per_epoch, self.update = updates_per_epoch, update")
+        writer.blank()
+        with writer.indented("def on_train_batch_begin(self, batch, logs=None):"):
+            what = "the random masks and the learning rate" if random else "the learning rate"
+            writer.line(f'"""Set {what}, and count the update."""')
+            with writer.indented('if keras.backend.backend() == "jax":'):
+                writer.line("self.model.jax_state_sync()  # else `fit` overwrites what is set")
+            if random:
+                writer.line("set_position(self.model, self.update)")
+            rate = "learning_rate(self.update, self.updates_per_epoch)"
+            writer.line(f"self.model.optimizer.learning_rate = {rate}")
+            writer.line("self.update += 1")
 
 
 def _loss_sum(graph: Graph, writer: Writer, *, several: bool) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 from cnnspec.backends.numpy.kernels.annotations import Array
 from cnnspec.backends.numpy.kernels.base import Model
@@ -65,32 +62,3 @@ class SGD(Optimizer):
         b = gradient if b is None else self.momentum * b + (1 - self.dampening) * gradient
         self.buffers[name] = b
         return rate * (gradient + self.momentum * b if self.nesterov else b)
-
-
-class Adam(Optimizer):
-    """p -= rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), m and v means of g and g^2."""
-
-    def __init__(
-        self,
-        model: Model,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        **options: Any,
-    ) -> None:
-        super().__init__(model, **options)
-        self.betas, self.eps = betas, eps
-        self.steps: dict[str, int] = {}
-        self.means: dict[str, Array] = {}
-        self.squares: dict[str, Array] = {}
-
-    def change(self, name: str, gradient: Array, rate: float) -> Array:
-        """Along the mean, over the root of the mean square."""
-        beta1, beta2 = self.betas
-        t = self.steps[name] = self.steps.get(name, 0) + 1
-        m = self.means.setdefault(name, np.zeros_like(gradient))
-        v = self.squares.setdefault(name, np.zeros_like(gradient))
-        m += (1 - beta1) * (gradient - m)
-        v *= beta2
-        v += (1 - beta2) * gradient * gradient
-        scale = np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps
-        return rate / (1 - beta1**t) * (m / scale)
