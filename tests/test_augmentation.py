@@ -441,10 +441,11 @@ train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.1}}, batch: 4}
 """
 
 
-def test_mixup_needs_probabilities(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["cross_entropy", "multi_margin"])
+def test_mixup_needs_probabilities(tmp_path: Path, loss: str) -> None:
     found = made(tmp_path, "[{mixup: {alpha: 0.2}}]")
     with pytest.raises(DataError) as caught:
-        data.fit(found, cnnspec.load(NET))
+        data.fit(found, cnnspec.load(NET.replace("cross_entropy", loss)))
     (told,) = caught.value.diagnostics
     assert told.code == "mixup-needs-probabilities"
     assert told.help == "`cross_entropy: {targets: probabilities}`"

@@ -164,7 +164,7 @@ def test_targets_of_another_shape() -> None:
 def of_loss(loss: str, channels: int = 3) -> Graph:
     return graph(
         f"input: [4]\nlayers: [dense: {{units: {channels}}}]\n"
-        f"train: {{loss: {loss}, optimizer: {{sgd: {{lr: 1}}}}}}\n"
+        f"train: {{loss: {loss}, optimizer: {{sgd: {{lr: 1}}}}, batch: 1}}\n"
     )
 
 
@@ -212,6 +212,7 @@ def test_signs_are_not_0_and_1() -> None:
         ("binary_cross_entropy", 2, [(0, 1), (1, 1)], [(0, 1), (1, 1)]),
         ("mean_absolute_error", 2, [(3, -4)], [(3, -4)]),
         (SOFT, 3, [2, 0], [(0, 0, 1), (1, 0, 0)]),
+        (SOFT, 3, [(0, 1, 0), (1, 0, 0)], [(0, 1, 0), (1, 0, 0)]),
         ("kl_divergence", 2, [1], [(0, 1)]),
     ],
 )

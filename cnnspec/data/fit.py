@@ -53,7 +53,8 @@ def fit(data: Dataset, graph: Graph) -> Dataset:
     encoded = {
         output.name: output.value.shape[0]
         for output in graph.outputs
-        if _expected(graph, output) == "probabilities" and _whole(fitted.train, output.name)
+        if _expected(graph, output) == "probabilities"
+        and kinds.are_labels(fitted.train.targets[output.name], output.value.shape)
     }
     return _converted(_renamed(data, inputs, targets, encoded) if encoded else fitted, graph)
 
@@ -106,11 +107,11 @@ def _halves(data: Dataset) -> tuple[Samples, ...]:
 
 
 def _converted(data: Dataset, graph: Graph) -> Dataset:
-    """The same with labels of single channels as values, where losses read those."""
+    """The same with whole numbers as values, where losses read those."""
     wanted = {
         output.name: (_expected(graph, output), output.value.shape)
         for output in graph.outputs
-        if _expected(graph, output) in ("fractions", "signs") and _whole(data.train, output.name)
+        if _expected(graph, output) != "labels" and _whole(data.train, output.name)
     }
     if not wanted:
         return data
@@ -188,13 +189,15 @@ def _target(data: Dataset, graph: Graph, output: Output) -> Iterator[Diagnostic]
         yield from found
         if found:
             return
-    if data.train.mixes and expected == "labels":
+    whole, target = _whole(data.train, output.name), data.train.targets[output.name]
+    classes = expected == "probabilities" and kinds.are_labels(target, shape)
+    if data.train.mixes and (expected == "signs" or (whole and not classes)):
         yield Diagnostic(
             "mixup-needs-probabilities",
             f"`mixup` makes probabilities of labels, and the loss `{loss.key}` of "
-            f"`{output.name}` needs labels",
+            f"`{output.name}` needs {expected}",
             _label(output.value),
-            help=f"`{loss.key}: {{targets: probabilities}}`",
+            help="`cross_entropy: {targets: probabilities}`",
         )
 
 
