@@ -44,9 +44,7 @@ train:
 """
 PLAIN, NORMALISED = NET.replace("BETWEEN", "tanh"), NET.replace("BETWEEN", "batch_norm")
 
-FROZEN = NORMALISED.replace(
-    "  average:", "  parameters:\n    - {name: 'conv.*', trainable: false}\n  average:"
-)
+FROZEN = NORMALISED + "  groups:\n    - {match: 'conv.*', trainable: false}\n"
 
 TWO = """\
 cnnspec: 1
