@@ -85,7 +85,11 @@ def batch(graph: Graph, update: int, sizes: Sequence[int] = SIZES) -> Batch:
 def parts(whole: Batch, sizes: Sequence[int] = SIZES) -> list[Part]:
     starts = [0, *np.cumsum(sizes)]
     return [
-        Part(*({n: v[i:j] for n, v in each.items()} for each in whole), first=int(i))
+        Part(
+            {name: value[i:j] for name, value in whole[0].items()},
+            {name: value[i:j] for name, value in whole[1].items()},
+            int(i),
+        )
         for i, j in pairwise(starts)
     ]
 

@@ -115,7 +115,8 @@ def by_steps(session: Session) -> tuple[list[float], list[Mapping[str, Array]]]:
 
 def test_every_update_is_that_of_a_training_step() -> None:
     fitted, stepped = opened(network()), opened(network())
-    assert isinstance(fitted, FitsEpochs)
+    fits: object = fitted
+    assert isinstance(fits, FitsEpochs)
     losses, after = by_fit(fitted)
     expected = by_steps(stepped)
     assert distance(np.array(losses), np.array(expected[0])) < 1e-15
