@@ -15,7 +15,7 @@ from typing import Any
 
 import cnnspec
 from cnnspec.train import curves, train
-from cnnspec.train.updates import WholeBatch
+from cnnspec.train.updates import UpdatesOf
 from tests.runs import SPEC, dataset, lasting
 
 OPERATIONS = ("open", "fsync", "replace", "link", "unlink")
@@ -43,7 +43,7 @@ def counted(limit: int) -> list[int]:
 
     for name in OPERATIONS:
         setattr(os, name, mortal(getattr(os, name)))
-    setattr(WholeBatch, "update", mortal(WholeBatch.update))  # noqa: B010 - as the others
+    setattr(UpdatesOf, "update", mortal(UpdatesOf.update))  # noqa: B010 - as the others
     return count
 
 

@@ -179,6 +179,49 @@ class At:
     first: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A batch of several that make one update together.
+
+    Attributes:
+        inputs: by name; N, channels, then space. A process among several may have no samples.
+        targets: by name.
+        first: where its samples begin among those of the whole update.
+    """
+
+    inputs: Mapping[str, Array]
+    targets: Mapping[str, Array]
+    first: int = 0
+
+
+class LostWorker(RuntimeError):
+    """Another process of a run does not answer any more."""
+
+
+class Ranks(Protocol):
+    """The processes that make each update together.
+
+    Attributes:
+        rank: the number of this one, from 0; it alone writes files.
+        count: how many there are.
+    """
+
+    rank: int
+    count: int
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process gives, in order of their ranks; everybody gets all."""
+
+    def broadcast(self, value: Any) -> Any:
+        """What the first process gives."""
+
+    def unite(self, session: Any) -> None:
+        """Let each update of a session be that of all processes."""
+
+    def close(self) -> None:
+        """Part."""
+
+
 @dataclass(slots=True)
 class Trace:
     """Everything that one tapped pass returns.
@@ -285,6 +328,23 @@ class Session(Protocol):
         updates_per_epoch: int = 1,
     ) -> float:
         """One update by the file's own `train_step`; returns the loss before it."""
+
+    def update(
+        self,
+        parts: Sequence[Part],
+        *,
+        at: At = At(),
+        updates_per_epoch: int = 1,
+    ) -> float:
+        """One update out of several batches, by the file's own functions.
+
+        The sum of each output's loss is divided by its weight over all parts, the gradients are
+        added, and then comes what `train_step` does once. Normalisation sees each part alone.
+        Where the session works with others (`Backend.join`), parts are slices of common ones.
+
+        Returns:
+            The loss before it, over all samples.
+        """
 
     def learning_rate(self, update: int, updates_per_epoch: int) -> float:
         """The file's own learning rate of an update."""

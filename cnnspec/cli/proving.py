@@ -298,6 +298,16 @@ def train(
     ] = None,
     parameters: ParameterOption = None,
     seed: SeedOption = None,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="DEVICE", help="cpu, cuda, or auto: a GPU if there is."),
+    ] = "cpu",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=0, max=256, metavar="N", help="Processes that prepare batches ahead."
+        ),
+    ] = 0,
     checkpoint_every: Annotated[
         int | None,
         typer.Option(
@@ -350,6 +360,8 @@ def train(
         parameters=parameters or (),
         resume=resume,
         checkpoint_every=checkpoint_every,
+        device=device,
+        workers=workers,
     )
     raise typer.Exit(status)
 

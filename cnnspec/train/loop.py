@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from cnnspec import backends, memory
 from cnnspec import data as sources
-from cnnspec.backends.base import Backend, Dtype, Session, Style
+from cnnspec.backends.base import Backend, Dtype, Emitted, Session, Style
 from cnnspec.data import Dataset
 from cnnspec.data.dataset import Array
+from cnnspec.diagnostics import SetupError
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
 from cnnspec.render import render
@@ -21,9 +22,10 @@ from cnnspec.train.checkpoint import Checkpoint
 from cnnspec.train.metrics import Epoch
 from cnnspec.train.preflight import require_batches, require_schedule, require_training
 from cnnspec.train.progress import Progress
+from cnnspec.train.ranks import joined, only_first
 from cnnspec.train.run import Run, Stopping
 from cnnspec.train.rundir import RunDirectory
-from cnnspec.train.updates import WholeBatch
+from cnnspec.train.updates import UpdatesOf
 from cnnspec.version import __version__
 from cnnspec.weights import fit as fit_weights
 
@@ -60,6 +62,7 @@ def train(
     resume: bool = False,
     checkpoint_every: int | None = None,
     initial: Mapping[str, Array] | None = None,
+    workers: int = 0,
 ) -> Result:
     """Train a network with the training functions of its own emitted file.
 
@@ -81,6 +84,7 @@ def train(
         resume: whether to go on with the run in the directory; where there is none, it begins.
         checkpoint_every: updates between checkpoints, besides the one after each epoch.
         initial: weights to start from, by canonical name; by default drawn from the seed.
+        workers: processes that read and augment batches ahead.
 
     Returns:
         The metrics of every epoch, and the weights after the last.
@@ -100,6 +104,10 @@ def train(
     # The masks' seed is a constant in the emitted text.
     graph = dataclasses.replace(graph, seed=seed, training=section)
     progress = Progress() if progress is None else progress
+    chosen = backends.get(backend) if isinstance(backend, str) else backend
+    ranks = joined(chosen, device)
+    if ranks is not None and ranks.rank:
+        rundir = None  # the first process alone writes
     directory = None if rundir is None else RunDirectory(rundir, force=force, resume=resume)
     data = sources.fit(sources.given(data, graph, seed=seed), graph)
     per_update = section.batch * section.accumulate
@@ -107,13 +115,14 @@ def train(
     # A shorter run than the spec's may leave its schedule before the end.
     longest = dataclasses.replace(section, epochs=max(section.epochs, written))
     require_schedule(longest, math.ceil(len(data.train) / per_update))
-    chosen = backends.get(backend) if isinstance(backend, str) else backend
     emitted = chosen.emit(graph, Style(random="counter"))
     size = 8 if dtype == "float64" else 4
     needed = memory.session_bytes(graph, section.batch, size)
     memory.require(needed, f"a training step of `{graph.name}`")
-    session = chosen.open(emitted, dtype=dtype, device=device, eager=False)
+    session, device = _opened(chosen, emitted, dtype, device)
     try:
+        if ranks is not None:
+            ranks.unite(session)
         begun = Checkpoint(
             epoch=0,
             update=0,
@@ -126,7 +135,7 @@ def train(
         )
         run = Run(
             session,
-            WholeBatch(session),
+            UpdatesOf(session, section.batch, ranks),
             graph,
             data,
             directory,
@@ -134,10 +143,13 @@ def train(
             begun,
             checkpoint_every=checkpoint_every,
             stopping=Stopping.of(section),
+            workers=workers,
+            ranks=ranks,
         )
         if directory is not None:
             directory.open()
         found = _resumed(directory, begun, progress) if directory is not None and resume else None
+        found = only_first(ranks, found)
         _assign(session, graph, found, initial)
         if directory is not None:
             if found is None:
@@ -163,6 +175,20 @@ def train(
         session.close()
         if directory is not None:
             directory.close()
+        if ranks is not None:
+            ranks.close()
+
+
+def _opened(chosen: Backend, emitted: Emitted, dtype: Dtype, device: str) -> tuple[Session, str]:
+    """A session, and its device: "auto" is a GPU where there is one."""
+    if device != "auto":
+        return chosen.open(emitted, dtype=dtype, device=device, eager=False), device
+    try:
+        return chosen.open(emitted, dtype=dtype, device="cuda", eager=False), "cuda"
+    except SetupError as error:
+        if any(each.code == "backend-missing" for each in error.diagnostics):
+            raise
+        return chosen.open(emitted, dtype=dtype, device="cpu", eager=False), "cpu"
 
 
 def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> Checkpoint | None:

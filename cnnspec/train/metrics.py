@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from cnnspec.backends.base import Session
+from cnnspec.backends.base import Ranks, Session
 from cnnspec.data import Samples
 from cnnspec.data.dataset import Array
 from cnnspec.training import Training
@@ -168,6 +168,16 @@ class _Tally:
             found = found.reshape(self.channels, self.channels)
             self.confusion = found if self.confusion is None else self.confusion + found
 
+    def join(self, other: _Tally) -> None:
+        """Add another's sums."""
+        self.loss += other.loss
+        self.weight += other.weight
+        self.positions += other.positions
+        self.first += other.first
+        self.top += other.top
+        if self.confusion is not None and other.confusion is not None:
+            self.confusion = self.confusion + other.confusion
+
     def score(self) -> OutputScore:
         loss = self.loss / self.weight if self.weight else math.nan
         if not self.labels:
@@ -203,6 +213,7 @@ def evaluate(
     batch: int,
     confusion: bool = False,
     between: Callable[[], None] = lambda: None,
+    ranks: Ranks | None = None,
 ) -> Score:
     """Loss and accuracy in inference mode.
 
@@ -213,9 +224,11 @@ def evaluate(
         batch: samples at a time; it changes nothing but the memory that is needed.
         confusion: whether to count which label is taken for which.
         between: is called before each batch; what it raises ends the evaluation.
+        ranks: processes that go through a part of the batches each.
     """
     tallies: dict[str, _Tally] = {}
-    for start in range(0, len(split), batch):
+    own, several = (0, 1) if ranks is None else (ranks.rank, ranks.count)
+    for start in range(own * batch, len(split), several * batch):
         between()
         inputs, targets = split.take(np.arange(start, min(start + batch, len(split))))
         found = session.evaluate(inputs, targets)
@@ -223,6 +236,8 @@ def evaluate(
             labels = training.losses[name].expects == "labels"
             tally = tallies.setdefault(name, _Tally(labels=labels, confusion=confusion))
             tally.add(total, weight, found.outputs[name], targets[name])
+    if ranks is not None:
+        tallies = _joined(ranks.gather(tallies))
     # In the order of the spec, whatever the order of the file's own mapping.
     outputs = {name: tallies[name].score() for name in training.losses if name in tallies}
     return Score(
@@ -230,6 +245,18 @@ def evaluate(
         outputs,
         next((name for name in outputs if tallies[name].labels), None),
     )
+
+
+def _joined(found: Sequence[Mapping[str, _Tally]]) -> dict[str, _Tally]:
+    """The tallies of several processes as one; some may have had no batch."""
+    whole: dict[str, _Tally] = {}
+    for tallies in found:
+        for name, tally in tallies.items():
+            if name in whole:
+                whole[name].join(tally)
+            else:
+                whole[name] = tally
+    return whole
 
 
 def per_class(confusion: Array) -> dict[str, list[Any]]:

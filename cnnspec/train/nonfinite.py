@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnspec.backends.base import At, Session
+from cnnspec.data.batches import Batch
 from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import DataError, Diagnostic, Label
 from cnnspec.graph import Graph, Value
-from cnnspec.train.batches import Batch
 from cnnspec.train.checkpoint import Checkpoint
 from cnnspec.train.updates import Updates
 
@@ -62,7 +62,7 @@ def in_update(
     updates: Updates,
     graph: Graph,
     good: Checkpoint,
-    batches: Iterable[Batch],
+    groups: Iterable[Sequence[Batch]],
     updates_per_epoch: int,
     between: Callable[[], None],
 ) -> Place:
@@ -75,8 +75,8 @@ def in_update(
         updates: makes them.
         graph: the network.
         good: the weights and state to begin with.
-        batches: of the updates since then; the last one is that whose loss was not finite, or after
-            which the weights were not.
+        groups: the batches of each update since then; the last one is that whose loss was not
+            finite, or after which the weights were not.
         updates_per_epoch: number of them.
         between: is called before each; what it raises ends the search.
     """
@@ -84,16 +84,17 @@ def in_update(
     session.reset()
     session.restore(good.state)
     number = good.epoch * updates_per_epoch + good.update
-    for batch in batches:
+    for group in groups:
         between()
-        at = At(update=number, first=batch.first)
+        at = At(update=number)
         before = dict(session.weights())
         with np.errstate(all="ignore"):
-            loss = updates.update(batch, at, updates_per_epoch)
+            loss = updates.update(group, at, updates_per_epoch)
         bad = [n for n, v in session.weights(copy=False).items() if not np.isfinite(v).all()]
         if bad or not np.isfinite(loss):
             session.assign(before)
-            place = _traced(session, graph, batch, at, bad=bad)
+            places = (_traced(session, graph, batch, at, bad=bad) for batch in group)
+            place = next((found for found in places if found.value is not None), Place(""))
             where = f"in update {number % updates_per_epoch + 1} of the epoch"
             return Place(f"{where}, {place.message}", place.value)
         number += 1
@@ -104,7 +105,7 @@ def in_evaluation(
     session: Session, graph: Graph, inputs: Mapping[str, Array], targets: Mapping[str, Array]
 ) -> Place:
     """The place in a pass in inference mode, with the weights that the session has."""
-    batch = Batch(0, 0, len(next(iter(inputs.values()))), inputs, targets)
+    batch = Batch(0, 0, len(next(iter(inputs.values()))), dict(inputs), dict(targets))
     return _traced(session, graph, batch, At())
 
 

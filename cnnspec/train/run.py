@@ -6,27 +6,27 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
 import numpy as np
 
-from cnnspec.backends.base import At, Session
+from cnnspec.backends.base import At, Ranks, Session
 from cnnspec.data import Dataset, Samples
+from cnnspec.data.batches import Batch, batches
 from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import SetupError, UserError
 from cnnspec.graph import Graph
 from cnnspec.train import nonfinite, stopping
-from cnnspec.train.batches import batches
 from cnnspec.train.checkpoint import Checkpoint
 from cnnspec.train.interrupt import Interrupt, Interrupted
 from cnnspec.train.metrics import Epoch, Score, evaluate, measured
 from cnnspec.train.nonfinite import Place
 from cnnspec.train.progress import Progress, line
 from cnnspec.train.rundir import RunDirectory
-from cnnspec.train.updates import Updates
+from cnnspec.train.updates import Updates, grouped
 from cnnspec.training import Training
 
 __all__ = ["Run", "Stopping"]
@@ -49,7 +49,7 @@ class Stopping:
     @classmethod
     def of(cls, training: Training) -> Self:
         """What the section says, or the defaults."""
-        given = getattr(training, "early_stopping", None)
+        given = training.stopping
         return cls() if given is None else cls(given.monitor, given.patience, given.min_delta)
 
     def _values(self, history: list[Epoch]) -> list[float | None]:
@@ -96,13 +96,17 @@ class Run:
         *,
         checkpoint_every: int | None,
         stopping: Stopping,
+        workers: int = 0,
+        ranks: Ranks | None = None,
     ) -> None:
         assert graph.training is not None
         self.session, self.updates, self.graph, self.data = session, updates, graph, data
         self.training: Training = graph.training
         self.directory, self.progress, self.begun = directory, progress, begun
         self.checkpoint_every, self.stopping = checkpoint_every, stopping
-        self.per_epoch = math.ceil(len(data.train) / self.training.batch)
+        self.workers, self.ranks = workers, ranks
+        self.per_update = self.training.batch * self.training.accumulate
+        self.per_epoch = math.ceil(len(data.train) / self.per_update)
         self.history: list[Epoch] = []
         self.weights: Mapping[str, Array] = {}
         self.confusion: Mapping[str, Array] = {}
@@ -186,10 +190,12 @@ class Run:
         started, first = time.perf_counter(), self._update
         self._train(number)
         seconds = time.perf_counter() - started
-        done = min(count, self.per_epoch * self.training.batch) - first * self.training.batch
+        done = count - first * self.per_update
         loss = self._loss_sum / count
-        train = self._measured(self.data.train, "training")
-        test = self._measured(self.data.test, "test")
+        with self._averaged():
+            train = self._measured(self.data.train, "training")
+            test = self._measured(self.data.test, "test")
+            self.weights = dict(self.session.weights())
         rate = self.session.learning_rate((number + 1) * self.per_epoch - 1, self.per_epoch)
         epoch = measured(number + 1, loss, rate, train, test)
         confusion = {n: s.confusion for n, s in test.outputs.items() if s.confusion is not None}
@@ -197,7 +203,6 @@ class Run:
         self.history.append(epoch)
         self._update, self._loss_sum, self.confusion = 0, 0.0, confusion
         checkpoint = self._checkpoint()
-        self.weights = checkpoint.weights
         self._keep(checkpoint)
         self._write_epoch()
         speed = max(done, 0) / seconds
@@ -205,21 +210,15 @@ class Run:
         self.progress.end(epoch, self.training.epochs, speed)
 
     def _train(self, number: int) -> None:
-        for batch in batches(
-            self.data.train,
-            batch=self.training.batch,
-            seed=self.graph.seed,
-            epoch=number,
-            start=self._update,
-        ):
+        for group in self._groups(number, self._update):
             update = number * self.per_epoch + self._update
             # A loss that overflows is reported below, with the place where it happened.
             with np.errstate(all="ignore"):
-                loss = self.updates.update(batch, At(update, batch.first), self.per_epoch)
+                loss = self.updates.update(group, At(update), self.per_epoch)
             if not math.isfinite(loss):
                 raise self._diverged(f"the loss is {loss} in", self._update)
             self._update += 1
-            self._loss_sum += loss * batch.size
+            self._loss_sum += loss * sum(batch.size for batch in group)
             self.progress.advance(loss)
             due = self.checkpoint_every and (update + 1) % self.checkpoint_every == 0
             # The one after the last update of an epoch has its metrics as well.
@@ -228,6 +227,35 @@ class Run:
                 self._keep(self._checkpoint())
             self._leave_if_asked()
         self._require_finite()
+
+    def _groups(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+        """The batches of each update of an epoch, as far as they are this process'."""
+        every = self.training.accumulate
+        found = batches(
+            self.data.train,
+            batch=self.training.batch,
+            seed=self.graph.seed,
+            epoch=epoch,
+            start=start * every,
+            workers=self.workers,
+            rank=0 if self.ranks is None else self.ranks.rank,
+            ranks=1 if self.ranks is None else self.ranks.count,
+        )
+        return grouped(found, every)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Inside, the session has the moving averages of its weights, if training keeps them."""
+        if self.training.average is None:
+            yield
+            return
+        weights = dict(self.session.weights())
+        trained = dict(self.session.trained())
+        self.session.assign({n: trained.get(f"average/{n}", v) for n, v in weights.items()})
+        try:
+            yield
+        finally:
+            self.session.assign(weights)
 
     def _require_finite(self) -> None:
         """Weights that are not are seen in the next loss only, and must not be kept until then."""
@@ -242,7 +270,8 @@ class Run:
                 self.training,
                 batch=self.training.batch,
                 confusion=split is self.data.test,
-                between=self._leave_if_asked,
+                between=self._leave_if_asked if self.ranks is None else lambda: None,
+                ranks=self.ranks,
             )
         if not math.isfinite(score.loss):
             raise self._diverged_in(split, score, name)
@@ -274,11 +303,17 @@ class Run:
             self.directory.epoch(self.history, self.weights, self.confusion, best=best, new=new)
 
     def _leave_if_asked(self) -> None:
-        if self._interrupt.requested:
+        if self._asked():
             if self.directory is not None:
                 self._require_finite()
                 self._keep(self._checkpoint())
             raise Interrupted(self._position())
+
+    def _asked(self) -> bool:
+        """Whether the run shall end here; several processes agree on where."""
+        if self.ranks is None:
+            return self._interrupt.requested
+        return any(self.ranks.gather(self._interrupt.requested))
 
     def _position(self) -> str:
         """Where the run stands, for people."""
@@ -311,15 +346,10 @@ class Run:
         loaded = None if self.directory is None else self.directory.checkpoints.load()
         good = self._kept if loaded is None else loaded[0]
         place = Place("")
-        if good is not None and good.epoch == number and good.update <= wrong:
+        alone = self.ranks is None
+        if alone and good is not None and good.epoch == number and good.update <= wrong:
             self.progress.remark(f"{what}; looking for the layer where it began")
-            again = batches(
-                self.data.train,
-                batch=self.training.batch,
-                seed=self.graph.seed,
-                epoch=number,
-                start=good.update,
-            )
+            again = self._groups(number, good.update)
             place = nonfinite.in_update(
                 self.session,
                 self.updates,

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from cnnspec import document
-from cnnspec.backends.base import Dtype
+from cnnspec.backends.base import Dtype, LostWorker
 from cnnspec.build import build
+from cnnspec.diagnostics import Diagnostic, SetupError, UserError
 from cnnspec.parameters import written
 from cnnspec.render import clean, render
 from cnnspec.schema import read_spec
 from cnnspec.train.interrupt import Interrupted
 from cnnspec.train.loop import train
 from cnnspec.train.progress import Lines, Remarks, Terminal
+from cnnspec.train.ranks import first
 from cnnspec.train.rundir import METRICS, WEIGHTS, source_name
 
 __all__ = ["command"]
+
+PATIENCE = 5.0
+"""Seconds that a process which has nothing to say leaves to the one that has."""
 
 INTERRUPTED = 130
 
@@ -38,6 +45,8 @@ def command(
     resume: bool = False,
     checkpoint_every: int | None = None,
     parameters: Sequence[str] = (),
+    device: str = "cpu",
+    workers: int = 0,
 ) -> int:
     """Train a network and leave a run directory behind.
 
@@ -56,6 +65,8 @@ def command(
         resume: whether to go on with the run in the directory.
         checkpoint_every: updates between checkpoints, besides the one after each epoch.
         parameters: of the spec, each `name=value`.
+        device: as the framework calls it, or "auto".
+        workers: processes that read and augment batches ahead.
 
     Returns:
         The exit status: 0, or 130 where it was interrupted.
@@ -63,35 +74,66 @@ def command(
     Raises:
         UserError: see `train`.
     """
+    options: dict[str, Any] = {
+        "epochs": epochs,
+        "seed": seed,
+        "dtype": dtype,
+        "force": force,
+        "resume": resume,
+        "checkpoint_every": checkpoint_every,
+        "device": device,
+        "workers": workers,
+    }
+    if not first():
+        return _beside(spec, backend, data, parameters, options)
     built = build(read_spec(document.read(spec), written(parameters)))
     if built.warnings:
         say(render(built.warnings, "full"))
     graph = built.graph
     rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
     shown = Terminal(out, say) if sys.stderr.isatty() else Lines(out, say)
+    progress = Remarks(say) if quiet else shown
     try:
-        train(
-            graph,
-            backend,
-            data,
-            epochs=epochs,
-            seed=seed,
-            dtype=dtype,
-            rundir=rundir,
-            progress=Remarks(say) if quiet else shown,
-            force=force,
-            resume=resume,
-            checkpoint_every=checkpoint_every,
-        )
+        train(graph, backend, data, rundir=rundir, progress=progress, **options)
     except Interrupted as interrupted:
         say(
             f"interrupted at {interrupted}; the same command with `--resume` goes on from there "
             f"in {clean(rundir)}"
         )
         return INTERRUPTED
+    except LostWorker:
+        raise SetupError(
+            Diagnostic(
+                "worker-lost",
+                "another process of this run has ended or does not answer",
+                notes=(f"`{clean(rundir)}` has the last checkpoint",),
+                help="the same command with `--resume` goes on from there",
+            )
+        ) from None
     except KeyboardInterrupt:
         if os.path.isdir(rundir):
             say(f"interrupted; `--resume` goes on from the last checkpoint in {clean(rundir)}")
         raise
     say(f"wrote {WEIGHTS}, {METRICS} and {source_name(graph, backend)} to {clean(rundir)}")
+    return 0
+
+
+def _beside(
+    spec: str,
+    backend: str,
+    data: str | None,
+    parameters: Sequence[str],
+    options: Mapping[str, Any],
+) -> int:
+    """The same in a process that is not the first: it writes nothing, and says nothing."""
+    try:
+        graph = build(read_spec(document.read(spec), written(parameters))).graph
+        train(graph, backend, data, **options)
+    except Interrupted:
+        return INTERRUPTED
+    except (LostWorker, UserError):
+        # torchrun ends all processes with the first that fails, and the one that speaks has to
+        # say why before that.
+        time.sleep(PATIENCE)
+        return 1
     return 0

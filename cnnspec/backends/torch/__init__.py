@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnspec.backends.base import Dtype, Emitted, Session, Style
+from cnnspec.backends.base import Dtype, Emitted, Ranks, Session, Style
 from cnnspec.backends.torch.emit import COLUMN, emit
 from cnnspec.graph import Graph
 
@@ -40,6 +40,12 @@ class TorchBackend:
         from cnnspec.backends.torch.session import TorchSession
 
         return TorchSession(emitted, dtype=dtype, device=device, source=source, drawn=drawn)
+
+    def join(self, device: str) -> Ranks:
+        """Meet the other processes that torchrun has started."""
+        from cnnspec.backends.torch.ranks import TorchRanks
+
+        return TorchRanks(device)
 
     def script(self, case: Case, about: str, engine: str = "") -> str | None:
         """A few lines of plain PyTorch that show a fault of this back end's text."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Trace
+from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Gradients, Part, Trace
 from cnnspec.backends.program import (
     FEED,
     PARTS,
@@ -28,6 +28,7 @@ from cnnspec.ops.base import show
 
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
+    from cnnspec.backends.torch.ranks import TorchRanks
 
 try:
     import torch
@@ -43,6 +44,7 @@ except ImportError as fault:
     ) from fault
 
 from cnnspec.backends.torch import state as kept
+from cnnspec.backends.torch.update import update
 
 UNSTORED = "num_batches_tracked"
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -75,6 +77,7 @@ class TorchSession:
             self.module = run_own(self.program, source[0])
         self.model: torch.nn.Module = self._make(self.module, drawn=drawn)
         self._optimizer: Any = None
+        self.ranks: TorchRanks | None = None
         self._tapped: _Tapped | None = None
 
     def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
@@ -274,6 +277,27 @@ class TorchSession:
                 updates_per_epoch,
             )
         return float(loss)
+
+    def update(self, parts: Sequence[Part], *, at: At = At(), updates_per_epoch: int = 1) -> float:
+        """One update of several batches, or together with other processes."""
+        if self._optimizer is None:
+            self._optimizer = self.module.make_optimizer(self.model)
+        with _default(self.dtype):
+            return update(self, self._optimizer, parts, at, updates_per_epoch, self.ranks)
+
+    def position(self, at: At) -> None:
+        """Where in training the model stands, for its random layers."""
+        self._position(self.module, self.model, at)
+
+    def logits(self, inputs: Mapping[str, Array]) -> Any:
+        """What the losses read, as the file gives it."""
+        model: Any = self.model
+        leaves = self._inputs(inputs)
+        return model.logits(*leaves) if hasattr(model, "logits") else model(*leaves)
+
+    def targets(self, targets: Mapping[str, Array]) -> Any:
+        """Those of training, as the file takes them."""
+        return self._targets(targets)
 
     def evaluate(
         self,
