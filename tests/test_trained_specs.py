@@ -29,10 +29,10 @@ def test_real_loaders(name: str, backend: str, tmp_path: Path) -> None:
     shutil.copyfile(SPECS / f"{name}.yaml", spec)
     if "mnist" in name:
         (tmp_path / "mnist").mkdir()
-        data_files.mnist(tmp_path / "mnist", packed=True, shape=(28, 28))
+        data_files.mnist(tmp_path / "mnist", train=150, packed=True, shape=(28, 28))
     else:
         (tmp_path / "cifar-10-batches-bin").mkdir()
-        data_files.cifar10(tmp_path / "cifar-10-batches-bin")
+        data_files.cifar10(tmp_path / "cifar-10-batches-bin", count=7)
     run = tmp_path / "run"
     assert main(["train", str(spec), "-b", backend, "-o", str(run), "--epochs", "1"]) == 0
     with open(run / "metrics.csv", newline="") as stream:
