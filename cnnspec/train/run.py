@@ -98,13 +98,14 @@ class Run:
         stopping: Stopping,
         workers: int = 0,
         ranks: Ranks | None = None,
+        fits: bool = False,
     ) -> None:
         assert graph.training is not None
         self.session, self.updates, self.graph, self.data = session, updates, graph, data
         self.training: Training = graph.training
         self.directory, self.progress, self.begun = directory, progress, begun
         self.checkpoint_every, self.stopping = checkpoint_every, stopping
-        self.workers, self.ranks = workers, ranks
+        self.workers, self.ranks, self.fits = workers, ranks, fits
         self.per_update = self.training.batch * self.training.accumulate
         self.per_epoch = math.ceil(len(data.train) / self.per_update)
         self.history: list[Epoch] = []
@@ -210,9 +211,8 @@ class Run:
         self.progress.end(epoch, self.training.epochs, speed)
 
     def _train(self, number: int) -> None:
-        fit: Any = getattr(self.session, "fit_epoch", None)
-        if fit is not None and self.training.accumulate == 1 and self.ranks is None:
-            self._fit(number, fit)
+        if self.fits and self.training.accumulate == 1 and self.ranks is None:
+            self._fit(number)
         else:
             for group in self._groups(number, self._update):
                 update = number * self.per_epoch + self._update
@@ -227,8 +227,9 @@ class Run:
                 self._leave_if_asked()
         self._require_finite()
 
-    def _fit(self, number: int, fit: Any) -> None:
+    def _fit(self, number: int) -> None:
         """The same by the framework's own loop, see `FitsEpochs`."""
+        fitting: Any = self.session
         wrong: list[float] = []
 
         def done(update: int, loss: float) -> bool:
@@ -239,7 +240,7 @@ class Run:
             return bool(wrong) or self._asked()
 
         with np.errstate(all="ignore"):
-            fit(
+            fitting.fit_epoch(
                 (group[0] for group in self._groups(number, self._update)),
                 first_update=number * self.per_epoch + self._update,
                 updates_per_epoch=self.per_epoch,
