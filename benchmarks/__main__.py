@@ -17,7 +17,15 @@ from pathlib import Path
 
 from benchmarks.harness import Result
 
-NAMES = ("start_up", "check_lenet", "torch_model", "keras_model", "numpy_model")
+NAMES = (
+    "start_up",
+    "check_lenet",
+    "torch_model",
+    "keras_model",
+    "numpy_model",
+    "train_torch",
+    "train_keras",
+)
 FOLDER = Path(".benchmarks")
 THREADS = (
     "OMP_NUM_THREADS",

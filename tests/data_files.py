@@ -27,11 +27,18 @@ def pictures(count: int, shape: tuple[int, ...], seed: int = 0) -> Array:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.uint8)
 
 
-def mnist(folder: Path, train: int = 20, test: int = 6, *, packed: bool = False) -> None:
+def mnist(
+    folder: Path,
+    train: int = 20,
+    test: int = 6,
+    *,
+    packed: bool = False,
+    shape: tuple[int, int] = (7, 5),
+) -> None:
     """The four files under their usual names; labels go 0, 1, 2, ..."""
     for half, count in (("train", train), ("t10k", test)):
         for name, array in (
-            (f"{half}-images-idx3-ubyte", pictures(count, (7, 5), seed=count)),
+            (f"{half}-images-idx3-ubyte", pictures(count, shape, seed=count)),
             (f"{half}-labels-idx1-ubyte", (np.arange(count) % 3).astype(np.uint8)),
         ):
             data = idx_bytes(array)

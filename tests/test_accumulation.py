@@ -44,9 +44,7 @@ train:
 """
 PLAIN, NORMALISED = NET.replace("BETWEEN", "tanh"), NET.replace("BETWEEN", "batch_norm")
 
-FROZEN = NORMALISED.replace(
-    "  average:", "  parameters:\n    - {name: 'conv.*', trainable: false}\n  average:"
-)
+FROZEN = NORMALISED + "  groups:\n    - {match: 'conv.*', trainable: false}\n"
 
 TWO = """\
 cnnspec: 1
@@ -87,7 +85,11 @@ def batch(graph: Graph, update: int, sizes: Sequence[int] = SIZES) -> Batch:
 def parts(whole: Batch, sizes: Sequence[int] = SIZES) -> list[Part]:
     starts = [0, *np.cumsum(sizes)]
     return [
-        Part(*({n: v[i:j] for n, v in each.items()} for each in whole), first=int(i))
+        Part(
+            {name: value[i:j] for name, value in whole[0].items()},
+            {name: value[i:j] for name, value in whole[1].items()},
+            int(i),
+        )
         for i, j in pairwise(starts)
     ]
 

@@ -193,6 +193,14 @@ def test_missing_files(tmp_path: Path) -> None:
         "source: {npz: {file: nowhere.npz}}",
     ):
         assert fault(text, tmp_path).code == "data-missing"
+    for kind, name in (
+        ("idx", "t10k-labels-idx1-ubyte"),
+        ("cifar10", "data_batch_5.bin"),
+        ("cifar100", "train.bin"),
+    ):
+        found = fault(f"source: {{{kind}: {{folder: nowhere}}}}", tmp_path)
+        assert f"`{tmp_path / 'nowhere'}`" in found.message
+        assert f"`{name}`" in (found.help or "")
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

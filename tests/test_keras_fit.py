@@ -20,6 +20,7 @@ from cnnspec.backends.base import FitsEpochs, Part, Session, Style
 from cnnspec.graph import Graph
 from cnnspec.initializers import initial_weights
 from cnnspec.weights import write_weights
+from tests.networks import distance
 
 Array = npt.NDArray[Any]
 
@@ -75,10 +76,31 @@ def everything(session: Session) -> Mapping[str, Array]:
     return {**{n: v.copy() for n, v in session.trained().items()}, **session.state()}
 
 
-def same(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+def same(found: Mapping[str, Array], expected: Mapping[str, Array], within: float = 0.0) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, name)
+        assert distance(found[name], value) <= within, name
+
+
+def by_fit(session: Any, epochs: int = EPOCHS) -> tuple[list[float], list[Mapping[str, Array]]]:
+    losses: list[float] = []
+    after: list[Mapping[str, Array]] = []
+
+    def told(update: int, loss: float) -> bool:
+        assert update == len(losses)
+        losses.append(loss)
+        after.append(everything(session))
+        return False
+
+    for epoch in range(epochs):
+        session.fit_epoch(
+            batches(),
+            first_update=epoch * PER_EPOCH,
+            updates_per_epoch=PER_EPOCH,
+            count=PER_EPOCH,
+            on_batch=told,
+        )
+    return losses, after
 
 
 def by_steps(session: Session) -> tuple[list[float], list[Mapping[str, Array]]]:
@@ -91,74 +113,54 @@ def by_steps(session: Session) -> tuple[list[float], list[Mapping[str, Array]]]:
     return losses, after
 
 
-@pytest.fixture(scope="module")
-def expected() -> tuple[list[float], list[Mapping[str, Array]]]:
-    session = opened(network())
-    found = by_steps(session)
-    session.close()
-    return found
-
-
-def test_every_update_is_that_of_a_training_step(expected: Any) -> None:
-    session, losses, after = opened(network()), [], []
-    assert isinstance(session, FitsEpochs)
-
-    def told(update: int, loss: float) -> bool:
-        assert update == len(losses)
-        losses.append(loss)
-        after.append(everything(session))
-        return False
-
-    for epoch in range(EPOCHS):
-        session.fit_epoch(
-            batches(),
-            first_update=epoch * PER_EPOCH,
-            updates_per_epoch=PER_EPOCH,
-            count=PER_EPOCH,
-            on_batch=told,
-        )
-    assert losses == expected[0]
+def test_every_update_is_that_of_a_training_step() -> None:
+    fitted, stepped = opened(network()), opened(network())
+    fits: object = fitted
+    assert isinstance(fits, FitsEpochs)
+    losses, after = by_fit(fitted)
+    expected = by_steps(stepped)
+    assert distance(np.array(losses), np.array(expected[0])) < 1e-15
     for found, wanted in zip(after, expected[1], strict=True):
-        same(found, wanted)
-    session.close()
+        same(found, wanted, 1e-15)  # a size that is known may round in another way
+    for session in (fitted, stepped):
+        session.close()
 
 
-def test_goes_on_inside_an_epoch(expected: Any) -> None:
-    first = opened(network())
-    told: list[int] = []
+@pytest.mark.parametrize("done", [1, 3])
+def test_goes_on_inside_an_epoch(done: int) -> None:
+    whole, first, second = (opened(network()) for _ in range(3))
+    expected = by_fit(whole, 1)
+    losses: list[float] = []
 
     def stop(update: int, loss: float) -> bool:
-        told.append(update)
-        return update == 1
+        losses.append(loss)
+        return update == done - 1
+
+    def told(update: int, loss: float) -> bool:
+        losses.append(loss)
+        return False
 
     first.fit_epoch(
         batches(), first_update=0, updates_per_epoch=PER_EPOCH, count=PER_EPOCH, on_batch=stop
     )
-    assert told == [0, 1]
-    same(everything(first), expected[1][1])
-    second = opened(network())
+    assert losses == expected[0][:done]
+    same(everything(first), expected[1][done - 1])
     second.assign(dict(first.weights()))
     second.restore(first.state())
-    losses: list[float] = []
     second.fit_epoch(
-        batches(2),
-        first_update=2,
+        batches(done),
+        first_update=done,
         updates_per_epoch=PER_EPOCH,
-        count=2,
-        on_batch=lambda _, loss: losses.append(loss) or False,  # type: ignore[func-returns-value]
+        count=PER_EPOCH - done,
+        on_batch=told,
     )
-    assert losses == expected[0][2:4]
-    same(everything(second), expected[1][3])
-    nothing: list[int] = []
+    assert losses == expected[0]
+    same(everything(second), expected[1][-1])
     second.fit_epoch(
-        batches(4),
-        first_update=4,
-        updates_per_epoch=PER_EPOCH,
-        count=0,
-        on_batch=lambda update, _: bool(nothing.append(update)),  # type: ignore[func-returns-value]
+        batches(4), first_update=4, updates_per_epoch=PER_EPOCH, count=0, on_batch=told
     )
-    assert nothing == []
-    for session in (first, second):
+    assert losses == expected[0]
+    for session in (whole, first, second):
         session.close()
 
 
@@ -235,7 +237,7 @@ fitted.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[more])
 for a, b in zip(stepped.weights, fitted.weights, strict=True):
     a, b = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
     assert a.dtype == np.float64
-    assert np.abs(a - b).max() <= float(sys.argv[2]) * np.abs(a).max(), a.shape
+    assert np.abs(a - b).max() <= 1e-15 * np.abs(a).max(), a.shape
 forgetful = made()
 forgetful.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
 a, b = (keras.ops.convert_to_numpy(m.get_layer("head").kernel) for m in (stepped, forgetful))
@@ -244,10 +246,14 @@ assert np.abs(a - b).max() > 1e-3, "the callback does nothing"
 
 
 @pytest.mark.parametrize(
-    ("engine", "tolerance"),
-    [("tensorflow", 0.0), ("jax", 1e-15), ("torch", 1e-15)],
+    "engine",
+    [
+        "tensorflow",
+        pytest.param("jax", marks=pytest.mark.nightly),
+        pytest.param("torch", marks=pytest.mark.nightly),
+    ],
 )
-def test_the_file_alone(engine: str, tolerance: float, tmp_path: Path) -> None:
+def test_the_file_alone(engine: str, tmp_path: Path) -> None:
     graph = network()
     emitted = backends.get("keras").emit(graph, Style(random="counter"))
     (tmp_path / "small.py").write_text(emitted.text)
@@ -257,7 +263,7 @@ def test_the_file_alone(engine: str, tolerance: float, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.moveaxis(x, 1, -1))
     np.save(tmp_path / "y.npy", y)
     found = subprocess.run(
-        [sys.executable, "alone.py", str(tmp_path), str(tolerance)],
+        [sys.executable, "alone.py", str(tmp_path)],
         cwd=tmp_path,
         env={**os.environ, "KERAS_BACKEND": engine, "JAX_ENABLE_X64": "1"},
         capture_output=True,

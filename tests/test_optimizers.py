@@ -381,7 +381,7 @@ def test_where_rounding_leaves_no_variance_an_update_stays_finite() -> None:
 
     gradient = torch.tensor(np.random.default_rng(0).normal(size=1000))
 
-    def moved(optimizer: type[torch.optim.Optimizer], **options: Any) -> torch.Tensor:
+    def moved(optimizer: Any, **options: Any) -> torch.Tensor:
         parameter = torch.zeros(1000, dtype=torch.float64, requires_grad=True)
         made = optimizer([parameter], lr=1e-3, alpha=0.9, eps=1e-8, **options)
         for _ in range(400):

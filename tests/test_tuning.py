@@ -86,3 +86,18 @@ def test_native_masks_are_the_frameworks_own(plain: Result, tmp_path: Path) -> N
     (text,) = [path.read_text() for path in (tmp_path / "run").glob("*_torch.py")]
     assert "nn.Dropout" in text
     assert apart(found, plain) > 1e-4
+
+
+def test_fit_of_keras_gives_the_same_run() -> None:
+    by_steps = train(graph(), "keras", None, epochs=2)
+    by_fit = train(graph(), "keras", None, epochs=2, fit=True)
+    assert apart(by_steps, by_fit) < 1e-12
+    for one, other in zip(by_steps.history, by_fit.history, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-12)
+        assert one.test_accuracy == other.test_accuracy
+
+
+def test_torch_has_no_fit() -> None:
+    with pytest.raises(SetupError) as caught:
+        train(graph(), "torch", None, fit=True)
+    assert [each.code for each in caught.value.diagnostics] == ["no-fit"]

@@ -318,6 +318,9 @@ def train(
     compile_model: Annotated[
         bool, typer.Option("--compile", help="Let torch compile the passes first.")
     ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Let Keras' own `fit` make the updates of an epoch.")
+    ] = False,
     native_randomness: Annotated[
         bool,
         typer.Option(
@@ -381,6 +384,7 @@ def train(
         workers=workers,
         tuning=Tuning(precision, channels_last, compile_model),
         native_randomness=native_randomness,
+        fit=fit,
     )
     raise typer.Exit(status)
 

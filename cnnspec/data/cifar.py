@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def cifar10(source: Cifar10, folder: Path, label: Label | None) -> Found:
     Raises:
         DataError: a file is missing, damaged or not of this format.
     """
-    place = _place(folder / source.folder, "test_batch.bin", label)
+    place = _place(folder / source.folder, (*TRAIN, "test_batch.bin"), label)
     train = [_records(place / name, (10,), 0, label) for name in TRAIN]
     test = _records(place / "test_batch.bin", (10,), 0, label)
     return Found(_joined(train), test, _names(place / "batches.meta.txt", 10))
@@ -38,7 +39,7 @@ def cifar100(source: Cifar100, folder: Path, label: Label | None) -> Found:
     Raises:
         DataError: a file is missing, damaged or not of this format.
     """
-    place = _place(folder / source.folder, "test.bin", label)
+    place = _place(folder / source.folder, ("train.bin", "test.bin"), label)
     which, count = (1, 100) if source.labels == "fine" else (0, 20)
     train, test = (
         _records(place / name, (20, 100), which, label) for name in ("train.bin", "test.bin")
@@ -46,10 +47,13 @@ def cifar100(source: Cifar100, folder: Path, label: Label | None) -> Found:
     return Found(train, test, _names(place / f"{source.labels}_label_names.txt", count))
 
 
-def _place(place: Path, known: str, label: Label | None) -> Path:
+def _place(place: Path, files: Sequence[str], label: Label | None) -> Path:
     if not place.is_dir():
-        raise missing(place, label)
-    if not (place / known).exists() and any((place / n).exists() for n in ("test_batch", "test")):
+        names = ", ".join(f"`{name}`" for name in files)
+        raise missing(place, label, f"put {names} of the binary version there")
+    if not (place / files[-1]).exists() and any(
+        (place / n).exists() for n in ("test_batch", "test")
+    ):
         raise corrupt(
             place,
             "holds the Python version of the data, which could run any code when it is read",

@@ -48,7 +48,8 @@ def _files(source: Idx, folder: Path, label: Label | None) -> list[tuple[Path, P
         return found
     place = folder / source.folder
     if not place.is_dir():
-        raise missing(place, label)
+        files = ", ".join(f"`{half}-{name}`" for half in ("train", "t10k") for name in NAMES)
+        raise missing(place, label, f"put {files} there, gzip or not")
     halves = []
     for half in ("train", "t10k"):
         images, labels = (_usual(place, f"{half}-{name}", label) for name in NAMES)

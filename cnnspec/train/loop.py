@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnspec import backends, memory
 from cnnspec import data as sources
-from cnnspec.backends.base import Backend, Dtype, Emitted, Session, Style, Tuning
+from cnnspec.backends.base import Backend, Dtype, Emitted, FitsEpochs, Session, Style, Tuning
 from cnnspec.data import Dataset
 from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import Diagnostic, SetupError
@@ -66,6 +66,7 @@ def train(
     workers: int = 0,
     tuning: Tuning | None = None,
     native_randomness: bool = False,
+    fit: bool = False,
 ) -> Result:
     """Train a network with the training functions of its own emitted file.
 
@@ -90,6 +91,7 @@ def train(
         workers: processes that read and augment batches ahead.
         tuning: for speed, where the back end has such options.
         native_randomness: whether masks are the framework's own; nobody else has the same ones.
+        fit: whether the framework's own loop makes the updates, as `Model.fit` of Keras.
 
     Returns:
         The metrics of every epoch, and the weights after the last.
@@ -126,6 +128,14 @@ def train(
     memory.require(needed, f"a training step of `{graph.name}`")
     session, device = _opened(chosen, emitted, dtype, device)
     try:
+        if fit and not isinstance(session, FitsEpochs):
+            raise SetupError(
+                Diagnostic(
+                    "no-fit",
+                    f"the back end {chosen.name} has no training loop of its own",
+                    help="`--backend keras`, or leave out `--fit`",
+                )
+            )
         if tuning is not None and tuning != Tuning():
             _tune(session, chosen, tuning)
         if ranks is not None:
@@ -152,6 +162,7 @@ def train(
             stopping=Stopping.of(section),
             workers=workers,
             ranks=ranks,
+            fits=fit,
         )
         if directory is not None:
             directory.open()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -98,13 +98,14 @@ class Run:
         stopping: Stopping,
         workers: int = 0,
         ranks: Ranks | None = None,
+        fits: bool = False,
     ) -> None:
         assert graph.training is not None
         self.session, self.updates, self.graph, self.data = session, updates, graph, data
         self.training: Training = graph.training
         self.directory, self.progress, self.begun = directory, progress, begun
         self.checkpoint_every, self.stopping = checkpoint_every, stopping
-        self.workers, self.ranks = workers, ranks
+        self.workers, self.ranks, self.fits = workers, ranks, fits
         self.per_update = self.training.batch * self.training.accumulate
         self.per_epoch = math.ceil(len(data.train) / self.per_update)
         self.history: list[Epoch] = []
@@ -210,25 +211,57 @@ class Run:
         self.progress.end(epoch, self.training.epochs, speed)
 
     def _train(self, number: int) -> None:
-        for group in self._groups(number, self._update):
-            update = number * self.per_epoch + self._update
-            if self.ranks is not None:
-                self.ranks.asks = self._interrupt.requested
-            # A loss that overflows is reported below, with the place where it happened.
-            with np.errstate(all="ignore"):
-                loss = self.updates.update(group, At(update), self.per_epoch)
-            if not math.isfinite(loss):
-                raise self._diverged(f"the loss is {loss} in", self._update)
-            self._update += 1
-            self._loss_sum += loss * sum(batch.size for batch in group)
-            self.progress.advance(loss)
-            due = self.checkpoint_every and (update + 1) % self.checkpoint_every == 0
-            # The one after the last update of an epoch has its metrics as well.
-            if due and self._update < self.per_epoch:
-                self._require_finite()
-                self._keep(self._checkpoint())
-            self._leave_if_asked()
+        if self.fits and self.training.accumulate == 1 and self.ranks is None:
+            self._fit(number)
+        else:
+            for group in self._groups(number, self._update):
+                update = number * self.per_epoch + self._update
+                if self.ranks is not None:
+                    self.ranks.asks = self._interrupt.requested
+                # A loss that overflows is reported below, with the place where it happened.
+                with np.errstate(all="ignore"):
+                    loss = self.updates.update(group, At(update), self.per_epoch)
+                if not math.isfinite(loss):
+                    raise self._diverged(f"the loss is {loss} in", self._update)
+                self._updated(update, loss)
+                self._leave_if_asked()
         self._require_finite()
+
+    def _fit(self, number: int) -> None:
+        """The same by the framework's own loop, see `FitsEpochs`."""
+        fitting: Any = self.session
+        wrong: list[float] = []
+
+        def done(update: int, loss: float) -> bool:
+            if math.isfinite(loss):
+                self._updated(update, loss)
+            else:
+                wrong.append(loss)
+            return bool(wrong) or self._asked()
+
+        with np.errstate(all="ignore"):
+            fitting.fit_epoch(
+                (group[0] for group in self._groups(number, self._update)),
+                first_update=number * self.per_epoch + self._update,
+                updates_per_epoch=self.per_epoch,
+                count=self.per_epoch - self._update,
+                on_batch=done,
+            )
+        if wrong:
+            raise self._diverged(f"the loss is {wrong[0]} in", self._update)
+        self._leave_if_asked()
+
+    def _updated(self, update: int, loss: float) -> None:
+        """An update of the run, counted from 0, is done; `loss` was the one before it."""
+        begun = self._update * self.per_update
+        self._update += 1
+        self._loss_sum += loss * min(self.per_update, len(self.data.train) - begun)
+        self.progress.advance(loss)
+        due = self.checkpoint_every and (update + 1) % self.checkpoint_every == 0
+        # The one after the last update of an epoch has its metrics as well.
+        if due and self._update < self.per_epoch:
+            self._require_finite()
+            self._keep(self._checkpoint())
 
     def _groups(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The batches of each update of an epoch, as far as they are this process'."""

@@ -49,6 +49,7 @@ def command(
     workers: int = 0,
     tuning: Tuning | None = None,
     native_randomness: bool = False,
+    fit: bool = False,
 ) -> int:
     """Train a network and leave a run directory behind.
 
@@ -71,6 +72,7 @@ def command(
         workers: processes that read and augment batches ahead.
         tuning: for speed, where the back end has such options.
         native_randomness: whether masks are the framework's own.
+        fit: whether the framework's own loop makes the updates.
 
     Returns:
         The exit status: 0, or 130 where it was interrupted.
@@ -89,6 +91,7 @@ def command(
         "workers": workers,
         "tuning": tuning,
         "native_randomness": native_randomness,
+        "fit": fit,
     }
     if not first():
         return _beside(spec, backend, data, parameters, options)

@@ -409,3 +409,18 @@ def train_step(model, inputs, targets, update, updates_per_epoch):
     """One update of a compiled model; returns the loss before it."""
     model.optimizer.learning_rate = learning_rate(update, updates_per_epoch)
     return model.train_on_batch(inputs, targets, return_dict=True)["loss"]
+
+
+class Schedule(keras.callbacks.Callback):
+    """Makes the updates of `model.fit(..., shuffle=False)` those of `train_step`."""
+
+    def __init__(self, updates_per_epoch, update=0):
+        super().__init__()
+        self.updates_per_epoch, self.update = updates_per_epoch, update
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Set the learning rate, and count the update."""
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # else `fit` overwrites what is set
+        self.model.optimizer.learning_rate = learning_rate(self.update, self.updates_per_epoch)
+        self.update += 1

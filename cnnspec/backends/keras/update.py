@@ -56,11 +56,12 @@ def _pass(
 
 def _weights(session: KerasSession, parts: Sequence[Part]) -> dict[str, Any]:
     """The weight of each output's loss over all parts; of the targets alone."""
-    shapes = session.named(session.logits.output_shape)
+    # `output_shape` has no names.
+    outputs = session.named(session.logits._outputs_struct)
     total: dict[str, Any] = {}
     for part in parts:
         count = len(next(iter(part.targets.values())))
-        nothing = {n: keras.ops.zeros((count, *shape[1:])) for n, shape in shapes.items()}
+        nothing = {n: keras.ops.zeros((count, *x.shape[1:])) for n, x in outputs.items()}
         targets = session.targets(part.targets)
         for name, (_, weight) in session.module.loss_sum(single(nothing), targets).items():
             total[name] = total[name] + weight if name in total else weight

@@ -170,7 +170,8 @@ def _forward(module: Any, ranks: TorchRanks, alone: Any, x: torch.Tensor) -> tor
     y = centred / (var + module.eps).sqrt().view(shape)
     if module.weight is not None:
         y = y * module.weight.view(shape)
-    return y if module.bias is None else y + module.bias.view(shape)
+    shifted: torch.Tensor = y if module.bias is None else y + module.bias.view(shape)
+    return shifted
 
 
 def _add(x: torch.Tensor, ranks: TorchRanks) -> torch.Tensor:
