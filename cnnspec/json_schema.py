@@ -298,8 +298,8 @@ def _every_layer() -> Schema:
                 "description": "whether training changes its parameters",
             }
         ),
-        "regularize": _mapping(Regularize),
-        "constrain": _mapping(Constrain),
+        "regularize": _open(_mapping(Regularize)),
+        "constrain": _open(_mapping(Constrain)),
     }
     return {f"layer.{name}": schema for name, schema in fields.items()}
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import cnnspec
+from cnnspec.backends.base import Tuning
 from cnnspec.cli import main
 from cnnspec.cli.terminal import colored
 from cnnspec.parameters import Written
@@ -612,6 +613,11 @@ def test_train_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "parameters": (),
         "resume": False,
         "checkpoint_every": None,
+        "device": "cpu",
+        "workers": 0,
+        "tuning": Tuning(),
+        "native_randomness": False,
+        "fit": False,
     }
     assert run("train", "net.yaml", "-b", "numpy").status == 0
     assert (asked["dtype"], asked["epochs"], asked["directory"]) == ("float64", None, None)
