@@ -359,8 +359,8 @@ def test_probabilities(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fitting = import_module("cnnspec.data.fit")  # the package has a function of this name
     monkeypatch.setattr(fitting, "_expected", lambda graph, output: "probabilities")
     good = np.full((5, 3), 1 / 3)
-    assert targets_fit(folder, good * 2) == "not-probabilities"
-    assert targets_fit(folder, good - [[1, 0, 0]] + [[0, 0, 1]]) == "not-probabilities"
+    assert targets_fit(folder, good * 2) == "target-values"
+    assert targets_fit(folder, good - [[1, 0, 0]] + [[0, 0, 1]]) == "target-values"
     assert targets_fit(folder, good[:, :2]) == "target-shape"
     assert targets_fit(folder, np.array([0, 1, 2, 3, 0])) == "label-range"
 
