@@ -601,9 +601,7 @@ def test_weights_that_overflow_in_the_last_update_are_not_kept(tmp_path: Path) -
         run(tmp_path, spec=text, data=replace(data, train=Split(images, data.train.targets)))
     found = fault(caught)
     assert found.message == "the weights are not finite after epoch 1, update 1 of 1"
-    what = (
-        "update 1 of the epoch, values and gradients are finite, and `first.weight` is not after"
-    )
+    what = "update 1 of the epoch, values and gradients are finite, and `first.weight` is not after"
     assert found.notes[0].startswith(f"in {what}")
     assert found.primary is not None
     assert found.primary.span.line == 5
