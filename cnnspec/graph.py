@@ -277,6 +277,11 @@ class Graph:
                     found.add(name)
         return frozenset(found)
 
+    def trains(self) -> bool:
+        """Whether an update has anything to change."""
+        frozen = self.frozen()
+        return any(p.trainable and name not in frozen for name, p in self.params().items())
+
     def owners(self) -> dict[str, str]:
         """For the canonical name of every parameter, the id of the node that owns it."""
         return {

@@ -186,3 +186,12 @@ def test_nothing_is_left_to_train() -> None:
 def test_a_layer_that_shares_has_no_treatment_of_its_own() -> None:
     layers = CONV % "" + "\n- conv: {filters: 2, kernel: 3, share: a, @@trainable: false}"
     check_marked(HEAD.replace("[2, 8", "[2, 9") + f"layers:\n- {layers}\n", "cannot-share")
+
+
+def test_where_all_is_frozen_no_steps_are_compared() -> None:
+    text = HEAD + "layers:\n- " + CONV % ", trainable: false" + "\n"
+    report = cnnspec.check(cnnspec.load(text), dtype="float64", in_process=True)
+    assert report.status == "agree"
+    result: Any
+    (result,) = report.specs
+    assert "the network trains no parameters, so no steps are compared" in result.notes

@@ -43,8 +43,7 @@ def compare(checker: Checker, known: modes.Known) -> None:
         if modes.deterministic(checker, name, modes.TRAINING)
         and stepping.trains(checker, name, "float32")
     ]
-    params = checker.graph.params()
-    if not names or not any(param.trainable for param in params.values()):
+    if not names or not checker.graph.trains():
         return
     if checker.options.steps == 0:
         return

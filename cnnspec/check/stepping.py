@@ -43,8 +43,9 @@ def steps(checker: Checker, known: modes.Known) -> None:
         checker: of the network; the reference's weights are the initial ones, before and after.
         known: of training mode.
     """
-    if not any(param.trainable for param in checker.graph.params().values()):
-        checker.report.notes.append("the network has no parameters, so no steps are compared")
+    if not checker.graph.trains():
+        lack = "trains no parameters" if checker.graph.params() else "has no parameters"
+        checker.report.notes.append(f"the network {lack}, so no steps are compared")
         return
     names = [
         name

@@ -174,7 +174,7 @@ class Trials:
             whole = self._whole_numbers(training, batch)
             trace = session.call("trace", sample.inputs, **whole, **about).result()
             yield from _flat(f"{training} whole", trace)
-        for update in range(UPDATES):
+        for update in range(UPDATES if self.graph.trains() else 0):
             inputs = samples.inputs(self.graph, self.seed + 1, DRAWS + update, batch)
             targets = samples.targets(self.graph, self.seed + 1, update, batch)
             loss = session.call(
