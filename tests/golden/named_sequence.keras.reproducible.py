@@ -340,7 +340,7 @@ class Schedule(keras.callbacks.Callback):
         self.updates_per_epoch, self.update = updates_per_epoch, update
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Set the random masks and the learning rate, and count the update."""
+        """Set what depends on the update, and count it."""
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # else `fit` overwrites what is set
         set_position(self.model, self.update)

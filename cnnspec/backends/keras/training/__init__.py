@@ -82,8 +82,7 @@ def _schedule(writer: Writer, *, random: bool) -> None:
             writer.line("self.updates_per_epoch, self.update = updates_per_epoch, update")
         writer.blank()
         with writer.indented("def on_train_batch_begin(self, batch, logs=None):"):
-            what = "the random masks and the learning rate" if random else "the learning rate"
-            writer.line(f'"""Set {what}, and count the update."""')
+            writer.line('"""Set what depends on the update, and count it."""')
             with writer.indented('if keras.backend.backend() == "jax":'):
                 writer.line("self.model.jax_state_sync()  # else `fit` overwrites what is set")
             if random:
