@@ -163,7 +163,7 @@ def test_styles_differ_in_random_layers_only(spec: str, backend: str) -> None:
         assert plain.text == counter.text
         return
     blocks = {scope.block for scope in scopes(network.root) if scope.block is not None}
-    written = {plain.entry, "build_models", "train_step", *blocks, *map(camel, blocks)}
+    written = {plain.entry, "build_models", "train_step", "Schedule", *blocks, *map(camel, blocks)}
     one, other = (without_helpers(made.text, written) for made in (plain, counter))
     changed = [line for line in difflib.ndiff(one, other) if line[0] in "+-"]
     assert any("Dropout" in line for line in changed)
