@@ -666,8 +666,74 @@ outputs: {first: first, second: second}
 """
 
 
+LRN_BEHIND_MOVED_AXES = """\
+cnnspec: 1
+input: [2, 3, 2, 2]
+layers: [layer_norm: {axes: [height, channels]}, local_response_norm]
+"""
+ALL_DROPPED = """\
+cnnspec: 1
+input: [1]
+layers: [rbf: {units: 1}, dropout: {p: 1.0}]
+"""
+COHERENT_VARIANCE = """\
+cnnspec: 1
+input: [2, 3, 1, 3]
+layers:
+- {depthwise_conv: {kernel: [2, 1, 3], padding: [3, 2, 3]}}
+- {batch_norm: {momentum: 1.0}}
+"""
+COHERENT_GRADIENT = """\
+cnnspec: 1
+input: {left: [2, 4, 2, 5], right: [3]}
+layers:
+- {batch_norm: {from: left}}
+- global_avg_pool
+- flatten
+- {dense: {name: at4, units: 2}}
+- {flatten: {from: right}}
+- {dense: {name: at6, units: 1}}
+outputs: {out0: at4, out1: at6}
+"""
+SHIFTED_IN_A_SEQUENCE = """\
+cnnspec: 1
+input: [1, 1]
+define:
+  block0:
+    parameters: {c: 2, n: 0}
+    layers:
+    - {sequence: {when: $(c > 1), layers: [dropout: {repeat: $n}, conv: {filters: $c, kernel: 1}]}}
+layers: [block0, block0: {n: 1}]
+"""
+SHARED_UNDER_A_CONDITION = """\
+cnnspec: 1
+input: [3, 8, 8]
+define:
+  inner:
+    parameters: {d: 2}
+    layers:
+    - sequence: {when: $(d > 1), layers: [dropout, {conv: {filters: 3, kernel: 3, padding: 1}}]}
+    - relu
+  outer:
+    parameters: {d: 2}
+    layers: [inner: {d: $d}, inner: {share: inner1, d: $d}, conv: {filters: 3, kernel: 1}]
+layers: [outer, outer: {d: 0}, outer: {d: 3}]
+"""
+
+
 @pytest.mark.parametrize(
-    "text", [REFLECT, SHARED_IN_BRANCHES, LONG_SUM], ids=["reflect", "shared", "long_sum"]
+    "text",
+    [
+        pytest.param(REFLECT, id="reflect"),
+        pytest.param(SHARED_IN_BRANCHES, id="shared"),
+        pytest.param(LONG_SUM, id="long_sum"),
+        pytest.param(LRN_BEHIND_MOVED_AXES, id="lrn_behind_moved_axes"),
+        pytest.param(ALL_DROPPED, id="all_dropped"),
+        pytest.param(COHERENT_VARIANCE, id="coherent_variance"),
+        pytest.param(COHERENT_GRADIENT, id="coherent_gradient"),
+        pytest.param(SHIFTED_IN_A_SEQUENCE, id="shifted_in_a_sequence"),
+        pytest.param(SHARED_UNDER_A_CONDITION, id="shared_under_a_condition"),
+    ],
 )
 def test_what_random_networks_have_found(text: str) -> None:
     report = check(graph_of(text), backends=("numpy", "torch", "keras"), in_process=True)

@@ -144,12 +144,14 @@ def instrument(tree: ast.Module, places: Mapping[str, Place], context: str = "se
     """
     wraps: dict[Range, dict[_Wrap, None]] = {}
     several: dict[Range, tuple[dict[str, None], str | None]] = {}
+    called = {} if context == "self" else _called(places)
     for id, place in places.items():
         if place.module is not None:
             continue
-        name = relative_name(id, place.instance)
+        name = called.get(place.range, relative_name(id, place.instance))
         shared = context if place.instance else None
         if place.part is not None:
+            assert isinstance(name, str), "a sequence has no node of several parts"
             several.setdefault(place.range, ({}, shared))[0][name] = None
             continue
         for index, part in enumerate(place.inputs):
@@ -204,7 +206,22 @@ def _line_start(text: str, line: int) -> int:
     return start
 
 
-_Wrap = tuple[str, str, int | None, str | None]
+_Names = tuple[tuple[str, str], ...]
+"""Of one expression, by instance; its number in a sequence depends on what is left out above it."""
+
+_Wrap = tuple[str, str | _Names, int | None, str | None]
+
+
+def _called(places: Mapping[str, Place]) -> dict[Range, _Names]:
+    """The names of nodes that one expression computes under another name in some instance."""
+    found: dict[Range, dict[str, str]] = {}
+    for id, place in places.items():
+        if place.module is None and place.part is None and place.instance:
+            names = found.setdefault(place.range, {})
+            names[place.instance] = relative_name(id, place.instance)
+    return {
+        place: tuple(names.items()) for place, names in found.items() if len({*names.values()}) > 1
+    }
 
 
 def relative_name(id: str, instance: str) -> str:
@@ -283,12 +300,26 @@ class _Taps(ast.NodeTransformer):
             return _parts(changed, *self.several[place])
         for function, name, index, context in self.wraps.get(place, ()):
             self.found.add(place)
-            first: list[ast.expr] = [ast.Constant(v) for v in (name, index) if v is not None]
+            first = [_titled(name, context)]
+            if index is not None:
+                first.append(ast.Constant(index))
             if context is not None:
                 first.append(ast.Name(context, ast.Load()))
             call = ast.Call(ast.Name(function, ast.Load()), [*first, changed], [])
             changed = ast.fix_missing_locations(ast.copy_location(call, node))
         return changed
+
+
+def _titled(name: str | _Names, context: str | None) -> ast.expr:
+    """The name of a node, which may depend on the instance that the context names."""
+    if isinstance(name, str):
+        return ast.Constant(name)
+    assert context is not None
+    instances = [ast.Constant(instance) for instance, _ in name]
+    names = [ast.Constant(own) for _, own in name]
+    return ast.Subscript(
+        ast.Dict([*instances], [*names]), ast.Name(context, ast.Load()), ast.Load()
+    )
 
 
 def _parts(call: ast.Call, names: Iterable[str], context: str | None) -> ast.Call:

@@ -22,7 +22,7 @@ from cnnspec.backends.base import At, Trace
 from cnnspec.check.pieces import as_bound
 from cnnspec.check.samples import Sample, seeds
 from cnnspec.check.spread import Noise, Spread
-from cnnspec.check.terms import terms
+from cnnspec.check.terms import sums, terms
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.base import Op
 
@@ -124,7 +124,7 @@ def isolated(
     others = frozenset(skip)
     _linear(found, nodes, reference, weights, inputs, answer, feed, uses, batch, common, others)
     _smooth(
-        *(found, nodes, reference, weights, inputs, answer, feed, batch, common, others),
+        *(found, nodes, reference, weights, inputs, answer, feed, uses, batch, common, others),
         seed,
         replicates,
     )
@@ -206,6 +206,7 @@ def _smooth(
     inputs: Mapping[str, Array],
     answer: Trace,
     feed: Mapping[str, tuple[Array, ...]],
+    uses: Mapping[str, int],
     batch: int,
     common: Mapping[str, Any],
     skip: frozenset[str],
@@ -266,6 +267,7 @@ def _smooth(
     reference.put({name: weights[name] for name in owned})
     factors: dict[str, float] = {}
     cancelling: dict[str, Array | float] = {}
+    added: dict[str, Array | float] = {}
     for node in smooth.values():
         op, lengths = node.op, node.op.lengths(node.input_shapes, node.shape, batch)
         training = common["training"]
@@ -284,13 +286,18 @@ def _smooth(
             factors[name] = max(_factor(op, length), factors.get(name, 0.0))
             if param.name == "weight":
                 cancelling[name] = cancelling.get(name, 0.0) + inner.weight
+        together = sums(node, feed[node.id], cotangents[node.id], weights, training=training)
+        for short, value in together.items():
+            name = f"{node.weights_id}.{short}"
+            added[name] = added.get(name, 0.0) + uses[node.weights_id] * value
     for name, node in owned.items():
         if name in answer.statistics:
             rounding = STATISTIC_ROUNDING * np.abs(answer.statistics[name])
+            rounding += added.get(name, 0.0)
             found.statistics[name] = rounding + moved.coefficient(name, factors[name])
         else:
             magnitude = np.abs(answer.parameters[name]) + cancelling.get(name, 0.0)
-            rounding = node.op.rounding * magnitude
+            rounding = node.op.rounding * magnitude + added.get(name, 0.0)
             found.parameters[name] = rounding + parameters.coefficient(name, factors[name])
 
 

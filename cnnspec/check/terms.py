@@ -9,6 +9,7 @@ compute it, loses what x has in common with its mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,59 @@ def terms(
         own=np.abs(cotangent) if x.shape == cotangent.shape else 0.0,
         weight=0.0,
     )
+
+
+def sums(
+    node: Node[Op],
+    given: Sequence[Array],
+    cotangent: Array,
+    weights: Mapping[str, Array],
+    *,
+    training: bool,
+) -> dict[str, Array]:
+    """2 K B of what a norm adds up in any order: its parameters' gradients and its statistics.
+
+    Roundings of a running sum are alike where its terms are (a padding's zeros turned into
+    constants, the gradient of a mean): they grow with K and not with its root, whatever
+    perturbations of the terms on their own do.
+
+    Args:
+        node: the layer.
+        given: its inputs.
+        cotangent: of its value.
+        weights: of the network, by canonical name.
+        training: the mode.
+
+    Returns:
+        By the parameter's short name, in units of u; nothing for what is no norm.
+    """
+    x, op = given[0], node.op
+    if not isinstance(op, BatchNorm | SampleNorm) or not node.params:
+        return {}
+    shape = x.shape[1:]
+    view, axes = op.common(shape)
+    sets = x.reshape(len(x), *view)
+    per_channel = (1, -1, *(1 for _ in shape[1:]))
+    if isinstance(op, BatchNorm) and not training:
+        mean, var = (
+            weights[f"{node.weights_id}.{name}"].reshape(per_channel)
+            for name in ("running_mean", "running_var")
+        )
+    else:
+        mean, var = sets.mean(axes, keepdims=True), sets.var(axes, keepdims=True)
+    raw = ((np.abs(sets) + np.abs(mean)) / np.sqrt(var + op.eps)).reshape(x.shape)
+    owned = (0,) if isinstance(op, BatchNorm) else op.owned(shape)
+    others = tuple(i for i in range(x.ndim) if i - 1 not in owned)
+    length = 2 * math.prod(x.shape[i] for i in others)
+    found = {
+        "weight": length * (np.abs(cotangent) * raw).sum(others),
+        "bias": length * np.abs(cotangent).sum(others),
+    }
+    if isinstance(op, BatchNorm) and training:
+        share = op.momentum * length
+        found["running_mean"] = share * np.abs(x).mean(axes)
+        found["running_var"] = share * sets.var(axes, ddof=min(1, length // 2 - 1))
+    return found
 
 
 def _norm(

@@ -270,11 +270,13 @@ class _Network:
             extra["expect"] = list(inferred.shape)
         for source in sources:
             source.reads += 1
-        treated = {} if more and "share" in more else self._treatment(inferred)
+        shares = more is not None and "share" in more
+        treated = {} if shares else self._treatment(inferred)
         self.layers.append(spelled(key, {**extra, **(more or {}), **treated, **given}))
-        self._note(inferred, frozen=treated.get("trainable") is False)
+        # What shares weights has those of another layer, which may be frozen.
+        self._note(inferred, frozen=shares or treated.get("trainable") is False)
         params = tuple(param.shape for param in inferred.params)
-        layer = None if key == "sequence" or (more and "share" in more) else (key, given)
+        layer = None if key == "sequence" or shares else (key, given)
         self.above = _Known(name, inferred.shape, layer, params, read=sources[0].shape)
         self.values.append(self.above)
 

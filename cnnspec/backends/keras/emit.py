@@ -197,10 +197,11 @@ def _shared(graph: Graph) -> set[str]:
 
 def _spread(child: Scope, shared: set[str]) -> bool:
     """Whether a scope's layers are statements of the function around it."""
+    inside = any(f"{child.path}.".startswith(f"{path}.") for path in shared)
     if child.kind == "block":
-        return any(f"{child.path}.".startswith(f"{path}.") for path in shared)
+        return inside
     if child.kind == "sequence":
-        return child.when is None
+        return child.when is None or inside
     blocks = all(isinstance(c, Scope) and c.kind == "block" for c in child.children)
     return not blocks or any(_spread(c, shared) for c in child.children if isinstance(c, Scope))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnnspec.backends.base import Style
 from cnnspec.backends.columns import Spelling
 from cnnspec.backends.torch.cells.column import COLUMN
-from cnnspec.backends.writer import call
+from cnnspec.backends.writer import Code, call
 from cnnspec.graph import Node
 from cnnspec.ops.norm import (
     BatchNorm,
@@ -71,19 +71,29 @@ def instance_norm(node: Node[InstanceNorm], style: Style) -> Spelling:
 
 @COLUMN(LocalResponseNorm)
 def local_response_norm(node: Node[LocalResponseNorm], style: Style) -> Spelling:
-    """`nn.LocalResponseNorm`, which divides alpha by the size as well."""
-    op = node.op
+    """`nn.LocalResponseNorm`, which divides alpha by the size as well.
+
+    On three axes it views its input as if it were contiguous, which a permuted or normalised one
+    need not be: there a helper copies it first.
+    """
+    op, rank = node.op, len(node.shape) - 1
     changed: dict[str, object] = {}
-    for name, value, default in (
+    for word, value, default in (
         ("alpha", op.alpha, 1e-4),
         ("beta", op.beta, 0.75),
         ("k", op.k, 1.0),
     ):
         if value != default:
-            changed[name] = value
+            changed[word] = value
+    name = "LocalResponseNorm" if rank == 3 else "nn.LocalResponseNorm"
     return Spelling(
-        call("nn.LocalResponseNorm", op.size, **changed),
-        lambda x: call("F.local_response_norm", x, op.size, **changed),
+        call(name, op.size, **changed),
+        lambda x: call(
+            "F.local_response_norm",
+            Code(f"{x}.contiguous()") if rank == 3 else x,
+            op.size,
+            **changed,
+        ),
     )
 
 

@@ -21,6 +21,14 @@ class AxesLayerNorm(nn.LayerNorm):
         return super().forward(x.movedim(self.axes, end)).movedim(end, self.axes)
 
 
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """On three axes torch's own can only read a contiguous input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Across channels."""
+        return super().forward(x.contiguous())
+
+
 class Normalize(nn.Module):
     """(x - mean) / std, with a number for each channel."""
 
