@@ -25,6 +25,11 @@ from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.schema import read_spec
 
+FROZEN = """\
+cnnspec: 1
+input: [3, 8, 8]
+layers: [conv: {filters: 3, kernel: 3, trainable: false}, relu]
+"""
 SPEC = """\
 cnnspec: 1
 name: small
@@ -120,6 +125,13 @@ def test_a_mutant_says_what_it_changes_and_whose_that_is(backend: str) -> None:
             for edit in mutant.edits:
                 old = source.text.data[edit.start : edit.end].decode()
                 assert f"{old} -> {edit.new}" in mutant.change
+
+
+def test_nothing_is_planted_into_updates_that_are_never_made() -> None:
+    graph = build(read_spec(parse(FROZEN, "frozen.yaml"))).graph
+    found = mutants(Source(get("torch").emit(graph, Style()), graph))
+    assert found
+    assert all(mutant.kind != "training" for each in found.values() for mutant in each)
 
 
 def test_a_wire_goes_to_a_value_of_the_same_shape() -> None:

@@ -177,7 +177,12 @@ class Source:
     # --- what is in it -------------------------------------------------------------------------
 
     def inside(self, *kinds: Kind) -> Iterator[tuple[ast.expr | ast.stmt, Region]]:
-        """Every expression and statement of these kinds of regions, with the smallest around it."""
+        """Every expression and statement of these kinds of regions, with the smallest around it.
+
+        Where all is frozen no update is made, so that nothing follows from how one is made.
+        """
+        if not self.graph.trains():
+            kinds = tuple(kind for kind in kinds if kind != "training")
         skipped: set[ast.AST] = set()
         for node in ast.walk(self.tree):
             if node in skipped or _aside(node):
