@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnnspec.testing import activation_strategies as activation_strategies
 from cnnspec.testing import conv_strategies as conv_strategies
+from cnnspec.testing import initializer_strategies as initializer_strategies
 from cnnspec.testing import pool_norm_strategies as pool_norm_strategies
 from cnnspec.testing import shape_strategies as shape_strategies
 from cnnspec.testing.blocks import block_networks, block_specs

@@ -21,7 +21,8 @@ from cnnspec.ops.base import Inferred, Op, Reject, Shape, registered
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.reshape import Flatten
 from cnnspec.testing import choices as st
-from cnnspec.testing.strategies import OPS, Draw, Fields, epochs_of, loss, spelled, word
+from cnnspec.testing.strategies import OPS, Draw, Fields, spelled
+from cnnspec.testing.training_strategies import epochs_of, loss, word
 from cnnspec.training import OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
