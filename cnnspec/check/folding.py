@@ -6,7 +6,7 @@ one are rounded results themselves: two answers may lie as far apart as both lie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +68,8 @@ def compare(checker: Checker, original: Original, sample: samples.Sample) -> Non
     emitted = get(REFERENCE).emit(original.graph, style)
     session = NumpySession(emitted, dtype="float64", drawn=False)
     session.assign(original.weights)
-    wanted = {id: old for id, old in values.items()}
-    before = _spread(checker, session, original.graph, original.weights, sample, {}, wanted.values())
+    ids = values.values()
+    before = _spread(checker, session, original.graph, original.weights, sample, {}, ids)
     session.close()
     sizes = magnitudes(original.made, original.weights)
     rounded = {
@@ -79,11 +79,11 @@ def compare(checker: Checker, original: Original, sample: samples.Sample) -> Non
         for param in checker.graph.node(id).params
     }
     after = _spread(
-        checker, checker.reference, checker.graph, checker.weights, sample, rounded, wanted
+        checker, checker.reference, checker.graph, checker.weights, sample, rounded, values
     )
     checker.reference.assign(checker.weights)
     names = {o.value.id: o.name for o in checker.graph.outputs}
-    for id, old in wanted.items():
+    for id, old in values.items():
         checker.add(
             before.answer.values[old],
             after.answer.values[id],
@@ -118,7 +118,7 @@ def _spread(
     weights: Mapping[str, Array],
     sample: samples.Sample,
     rounded: Mapping[str, Array],
-    wanted: Any,
+    wanted: Collection[str],
 ) -> _Answer:
     """The values of one network, and how far they move where everything on the way does.
 

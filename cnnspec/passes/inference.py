@@ -110,7 +110,7 @@ class _Plan:
                         f"`{node.id}` uses the weights of `{node.owner.id}`, which only training "
                         "needs, and which is left out",
                         where,
-                        help=f"let `{node.owner.id}` share those of `{node.id}`, or optimize nothing",
+                        help="without `--optimize` it can be compiled",
                     )
                 )
         if faults:

@@ -19,8 +19,9 @@ def without(
 ) -> Graph:
     """The graph of some of the layers of another.
 
-    Scopes of which nothing is left go as well, but for instances that are counted. Where a `when:` says whether a layer is there, a
-    layer that goes is one that it has taken out: instances of a block stay alike.
+    Scopes of which nothing is left go as well, but for instances that are counted. Where a `when:`
+    says whether a layer is there, one that goes is one that it has taken out: instances of a block
+    stay alike.
 
     Args:
         graph: the original, whose outputs can be had of these layers.
@@ -78,13 +79,13 @@ class _Without:
                 value = self.value(made.value)
                 if value is not None:
                     place = len(children)
-                    absent.append(
-                        dataclasses.replace(made, name=name, value=value, position=place)
-                    )
+                    absent.append(dataclasses.replace(made, name=name, value=value, position=place))
             elif made is not None:
                 children.append(made)
-                instances = isinstance(made, Scope) and made.kind == "instances"
-                position += len(made.children) if instances else 1
+                count = 1
+                if isinstance(made, Scope) and made.kind == "instances":
+                    count = len(made.children)
+                position += count
         renewed = dataclasses.replace(
             scope,
             path=path,
