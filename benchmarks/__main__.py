@@ -25,6 +25,7 @@ NAMES = (
     "numpy_model",
     "train_torch",
     "train_keras",
+    "optimized",
 )
 FOLDER = Path(".benchmarks")
 THREADS = (

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cnnspec.diff import diff as diff
     from cnnspec.graph import Graph as Graph
     from cnnspec.initializers import initial_weights as initial_weights
+    from cnnspec.optimize import fold_weights as fold_weights
+    from cnnspec.optimize import optimize as optimize
     from cnnspec.render import render as render
     from cnnspec.weights import read_weights as read_weights
     from cnnspec.weights import write_weights as write_weights
@@ -48,8 +50,10 @@ _HOMES = {
     "check": "check",
     "diff": "diff",
     "emit": "api",
+    "fold_weights": "optimize",
     "initial_weights": "initializers",
     "load": "api",
+    "optimize": "optimize",
     "read_weights": "weights",
     "render": "render",
     "write_weights": "weights",
@@ -71,8 +75,10 @@ __all__ = [
     "check",
     "diff",
     "emit",
+    "fold_weights",
     "initial_weights",
     "load",
+    "optimize",
     "read_weights",
     "render",
     "write_weights",

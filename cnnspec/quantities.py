@@ -17,7 +17,7 @@ Quantity = Literal[
     "running_statistics",
     "step",
 ]
-Mode = Literal["initial", "isolated", "probe", "end_to_end", "after_training"]
+Mode = Literal["initial", "isolated", "probe", "end_to_end", "after_training", "optimized"]
 
 QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

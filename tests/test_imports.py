@@ -56,6 +56,8 @@ COMMANDS = (
     "compile {spec} --backend torch",
     "compile {spec} --backend keras",
     "compile {spec} --backend torch --reproducible -o net.py",
+    "compile {spec} --backend keras --optimize inference",
+    "expand {spec} --optimize inference",
     "--version",
     "--help",
     "compile --help",

@@ -39,6 +39,7 @@ def check(
     reduce: bool = False,
     graph: bool = False,
     layers: Literal["exact", "native"] = "exact",
+    optimize: Literal["inference"] | None = None,
     in_process: bool = False,
     timeout: float = 600.0,
 ) -> Report:
@@ -58,6 +59,8 @@ def check(
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
         layers: "native" checks the frameworks' own layers, to judge them; see `Style`.
+        optimize: "inference" checks the optimized network, and that it computes in inference what
+            the original does with the same weights.
         in_process: run everything in this process.
         timeout: seconds that an engine may take for one answer.
 
@@ -79,6 +82,7 @@ def check(
         reduce=reduce,
         graph=graph,
         layers=layers,
+        optimize=optimize,
         in_process=in_process,
         timeout=timeout,
     )

@@ -33,7 +33,7 @@ class Comparison:
         backends: the pair; the first is the reference where there is one.
         quantity: what was compared.
         mode: isolated, a probe of ties and kinks, end to end, or in inference after training;
-            initial, where nothing has run.
+            initial, where nothing has run; optimized, against what was optimized.
         dtype: of the arithmetic that is judged.
         training: whether in training mode.
         node: the layer.

@@ -55,6 +55,8 @@ class Options:
         sources: back end -> (file, name or None): an edited or hand-written file.
         reduce: run each network on its smallest inputs instead of those of its size.
         graph: let engines compile a step before they run it (Keras: `tf.function`).
+        optimize: "inference" checks what `compile --optimize inference` writes, and that it
+            computes what the original does.
         layers: "native" trusts the framework's own layer wherever there is one; see `Style`.
         save: keep weights, inputs and outputs of the reference in the report.
         initializers: compare what the files draw for initial weights with what the spec says.
@@ -75,6 +77,7 @@ class Options:
     sources: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     reduce: bool = False
     graph: bool = False
+    optimize: Literal["inference"] | None = None
     layers: Literal["exact", "native"] = "exact"
     save: bool = False
     initializers: bool = True

@@ -150,6 +150,7 @@ def difference(found: Difference, report: SpecReport) -> Diagnostic:
         "end_to_end": "end to end",
         "initial": "",
         "after_training": "with weights of its own training",
+        "optimized": "before and after it was optimized",
     }[c.mode]
     what = {
         "initializer": f"the initial values of {where}",

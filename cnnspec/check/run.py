@@ -17,6 +17,7 @@ from cnnspec.check import (
     bounds,
     effort,
     first_update,
+    folding,
     initial,
     margin,
     modes,
@@ -39,6 +40,7 @@ from cnnspec.diagnostics import DataError, Diagnostic, SetupError
 from cnnspec.graph import Graph, Node
 from cnnspec.heap import give_back
 from cnnspec.ops.base import Op, show
+from cnnspec.passes.inference import optimized
 from cnnspec.passes.reduce import reduce
 from cnnspec.quantities import REFERENCE
 from cnnspec.training import DEFAULT_RATE, default_training
@@ -67,7 +69,13 @@ def run(graph: Graph, spec: str, options: Options, engines: Mapping[str, Engine]
     if options.reduce:
         graph = _reduced(graph, report)
     report.inputs = {entry.name: entry.shape for entry in graph.inputs}
+    original = None
+    if options.optimize is not None:
+        original = _optimized(graph, options, report)
+        graph = original.made.graph
+        options = dataclasses.replace(options, weights=original.folded())
     checker = Checker(graph, options, engines, report)
+    checker.optimized = original
     asked = True
     try:
         checker.run()
@@ -94,6 +102,26 @@ def _reduced(graph: Graph, report: SpecReport) -> Graph:
     return small
 
 
+def _optimized(graph: Graph, options: Options, report: SpecReport) -> folding.Original:
+    made = optimized(graph)
+    count = len(graph.nodes)
+    report.notes.append(f"optimized for inference: {len(made.graph.nodes)} layers out of {count}")
+    seed = graph.seed if options.seed is None else options.seed
+    given = options.weights
+    if given is None:
+        return folding.Original(graph, samples.weights(graph, seed), made)
+    return folding.Original(graph, weights_of(given, graph), made)
+
+
+def weights_of(given: Mapping[str, Array], graph: Graph) -> dict[str, Array]:
+    """Weights that a user gives, in float64.
+
+    Raises:
+        DataError: they do not fit.
+    """
+    return {name: np.asarray(value, np.float64) for name, value in fit(given, graph).items()}
+
+
 def _trained(graph: Graph, lr: float) -> Graph:
     """The network with the training of one that has no `train:`."""
     names = tuple(output.name for output in graph.outputs)
@@ -117,6 +145,7 @@ class Checker:
         self.trains = graph.training is not None
         self.graph = graph if self.trains else _trained(graph, DEFAULT_RATE)
         self.silent: set[str] = set()
+        self.optimized: folding.Original | None = None
         self.options = options
         self.engines = engines
         self.report = report
@@ -146,6 +175,8 @@ class Checker:
         sample, known = self._compare_modes()
         first_update.compare(self, known)
         self.sample = sample
+        if self.optimized is not None:
+            folding.compare(self, self.optimized, sample)
         if not self.options.sources:
             known.answer = Trace()  # gradients of all weights, among others
         if self.one_by_one:
@@ -250,7 +281,7 @@ class Checker:
         given = self.options.weights
         if given is None:
             return samples.weights(self.graph, self.seed)
-        return {n: np.asarray(v, np.float64) for n, v in fit(given, self.graph).items()}
+        return weights_of(given, self.graph)
 
     def _emit(self, backend: Backend, style: Style) -> Emitted:
         emitted = backend.emit(self.graph, style)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -91,6 +91,15 @@ DataOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Exit with status 1 if there are warnings.")
+]
+OptimizeOption = Annotated[
+    Literal["inference"] | None,
+    typer.Option(
+        "--optimize",
+        help="For inference alone: norms go into weights, pads into what reads them, and what only "
+        "training needs is left out.",
+        show_default=False,
+    ),
 ]
 SeedOption = Annotated[
     int | None,

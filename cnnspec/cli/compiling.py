@@ -12,6 +12,7 @@ from cnnspec import files
 from cnnspec.cli.app import (
     BackendOption,
     ForceOption,
+    OptimizeOption,
     ParameterOption,
     SeedOption,
     SpecArgument,
@@ -55,12 +56,14 @@ def compile_spec(
             help="The framework's own layers, also where they do not compute what the spec means.",
         ),
     ] = False,
+    optimize: OptimizeOption = None,
     weights: Annotated[
         str | None,
         typer.Option(
             "--weights",
             metavar="FILE",
-            help="A safetensors file that must fit; a copy is written beside the output.",
+            help="A safetensors file that must fit; a copy is written beside the output, with "
+            "--optimize of what becomes of them.",
             show_default=False,
         ),
     ] = None,
@@ -95,6 +98,7 @@ def compile_spec(
       cnnspec compile net.yaml -b keras -o net_keras.py
       cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
       cnnspec compile net.yaml -b torch -p width=128 -o net.py
+      cnnspec compile net.yaml -b torch -o fast.py --optimize inference --weights best.safetensors
       cnnspec compile net.yaml -b torch -o net.py --check     # up to date? for CI
       cnnspec compile net.yaml -b torch -o net.py --map net.map.json
     """
@@ -107,7 +111,11 @@ def compile_spec(
     from cnnspec import backends
     from cnnspec.backends.base import Style
 
-    graph = load(spec, parameters, strict=strict)
+    original = graph = load(spec, parameters, strict=strict)
+    if optimize is not None:
+        from cnnspec.optimize import optimize as optimized
+
+        graph = optimized(graph)
     style = Style(
         random="counter" if reproducible else "framework", layers="native" if native else "exact"
     )
@@ -121,9 +129,20 @@ def compile_spec(
     if weights is not None and output is not None:
         from cnnspec.weights import read_weights, weights_bytes
 
-        values = read_weights(weights, graph)
+        values = read_weights(weights, original)
         beside = f"{os.path.splitext(output)[0]}.safetensors"
-        if not (os.path.exists(beside) and os.path.samefile(weights, beside)):
+        same = os.path.exists(beside) and os.path.samefile(weights, beside)
+        if optimize is not None:
+            from cnnspec.optimize import fold_weights
+
+            if same:
+                raise typer.BadParameter(
+                    f"the weights that go with {clean(output)} would replace those that they are "
+                    "made of",
+                    param_hint="-o",
+                )
+            values = fold_weights(original, values)
+        if not same:
             made.append((beside, weights_bytes(values)))
     if check:
         from cnnspec.committed import require_same

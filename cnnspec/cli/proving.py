@@ -139,6 +139,15 @@ def check(
         bool,
         typer.Option("--native", help="Check what `compile --native` writes, to judge frameworks."),
     ] = False,
+    optimize: Annotated[
+        Literal["inference"] | None,
+        typer.Option(
+            "--optimize",
+            help="Check what `compile --optimize inference` writes, and that it computes what the "
+            "original does with the same weights.",
+            show_default=False,
+        ),
+    ] = None,
     parameters: ParameterOption = None,
     jobs: Annotated[
         int | None,
@@ -220,9 +229,13 @@ def check(
       cnnspec check net.yaml --backends numpy,torch --steps 20
       cnnspec check net.yaml --backends numpy,keras,keras:jax,keras:torch
       cnnspec check net.yaml --source torch=my_net.py:Net
+      cnnspec check net.yaml --optimize inference
       cnnspec check net.yaml --self-test
       cnnspec check net.yaml --minimize case
     """
+    if optimize is not None and (self_test or minimize is not None):
+        other = "--self-test" if self_test else "--minimize"
+        raise typer.BadParameter(f"does not go with {other}", param_hint="--optimize")
     from cnnspec import heap, threads
 
     threads.single()  # before NumPy is imported
@@ -254,6 +267,7 @@ def check(
         reduce=reduce,
         graph=graph,
         layers="native" if native else "exact",
+        optimize=optimize,
         jobs=jobs or len(os.sched_getaffinity(0)),
         in_process=in_process,
         self_test=faults if self_test else None,

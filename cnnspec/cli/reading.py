@@ -10,6 +10,7 @@ import typer
 
 from cnnspec.cli.app import (
     ForceOption,
+    OptimizeOption,
     ParameterOption,
     SpecArgument,
     SpecsArgument,
@@ -184,7 +185,9 @@ def explain(
 
 
 @command("expand")
-def expand(spec: SpecArgument, parameters: ParameterOption = None) -> None:
+def expand(
+    spec: SpecArgument, parameters: ParameterOption = None, optimize: OptimizeOption = None
+) -> None:
     """Print the spec with every default filled in.
 
     Every name, input and field is written out, and it is one file. Blocks are kept, without
@@ -194,10 +197,16 @@ def expand(spec: SpecArgument, parameters: ParameterOption = None) -> None:
       cnnspec expand net.yaml
       cnnspec expand net.yaml -p width=128
       cnnspec expand net.yaml > net.full.yaml
+      cnnspec expand net.yaml --optimize inference
     """
     from cnnspec.expand import expand as expanded
 
-    out(expanded(load(spec, parameters)).rstrip("\n"))
+    graph = load(spec, parameters)
+    if optimize is not None:
+        from cnnspec.optimize import optimize as optimized
+
+        graph = optimized(graph)
+    out(expanded(graph).rstrip("\n"))
 
 
 @command("ops")

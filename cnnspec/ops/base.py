@@ -152,6 +152,14 @@ class Op(BaseModel):
         """
         return False
 
+    def identity(self, shape: Shape) -> bool:
+        """Whether in inference its value is its input, whatever the sizes of its axes.
+
+        Args:
+            shape: of the input.
+        """
+        return False
+
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """Reduction lengths, for ops whose bound is "linear"."""
         return Lengths(1, 1)

@@ -19,6 +19,10 @@ class Random(Activation):
     bound: ClassVar[Literal["linear", "perturbation"]] = "linear"
     random: ClassVar[bool] = True
 
+    def identity(self, shape: Shape) -> bool:
+        """They draw in training only."""
+        return True
+
 
 @op("dropout")
 class Dropout(Random):

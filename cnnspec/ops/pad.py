@@ -67,6 +67,10 @@ class Pad(Op):
         padded = (before + n + after for n, (before, after) in zip(space, pads, strict=True))
         return Inferred((shape[0], *padded))
 
+    def identity(self, shape: Shape) -> bool:
+        """Where nothing is added."""
+        return not any(map(sum, self.pads(shape)))
+
     def window(self, shape: Shape) -> Window:
         """A window of one element."""
         ones = tuple(1 for _ in spatial(shape))
@@ -112,6 +116,10 @@ class Crop(Op):
                 )
         kept = (n - before - after for n, (before, after) in zip(space, sides, strict=True))
         return Inferred((shape[0], *kept))
+
+    def identity(self, shape: Shape) -> bool:
+        """Where nothing is left out."""
+        return not any(map(sum, self.sides(shape)))
 
     def window(self, shape: Shape) -> Window:
         """A window of one element, which starts inside."""

@@ -24,7 +24,13 @@ from cnnspec.window import Pads, Size, Window, resolve_pads, with_ceil
 
 
 class Pool(Op):
-    """What all windowed pooling has; the stride defaults to the kernel."""
+    """What all windowed pooling has; the stride defaults to the kernel.
+
+    Class attributes:
+        copies: whether pooling a single element gives that element.
+    """
+
+    copies: ClassVar[bool] = True
 
     kernel: PerAxis
     stride: PerAxis | None = Field(default=None)
@@ -79,6 +85,12 @@ class Pool(Op):
                 safe,
             )
         return Inferred((shape[0], *output), (), unread(window, space))
+
+    def identity(self, shape: Shape) -> bool:
+        """Windows of single elements, unless it computes something of each."""
+        window = self.window(shape)
+        ones = {*window.kernel, *window.stride} == {1}
+        return self.copies and ones and not any(map(sum, window.pads))
 
     def bound_to_size(self, shape: Shape) -> bool:
         """Strided "same" and ceil mode resolve to pads that fit one input size only."""
@@ -137,6 +149,7 @@ class LpPool(Pool):
 
     rounding: ClassVar[float] = 16.0
     kinks: ClassVar[tuple[float, ...]] = (0.0,)
+    copies: ClassVar[bool] = False
 
     p: Annotated[Finite, Field(ge=1)] = 2.0
 

@@ -63,6 +63,10 @@ class Flatten(Op):
         (shape,) = shapes
         return Inferred((math.prod(shape),))
 
+    def identity(self, shape: Shape) -> bool:
+        """Where the input is flat already."""
+        return len(shape) == 1
+
 
 @op("rescale")
 class Rescale(Activation):
@@ -70,6 +74,10 @@ class Rescale(Activation):
 
     scale: Finite = 1.0
     offset: Finite = 0.0
+
+    def identity(self, shape: Shape) -> bool:
+        """1 * x + 0."""
+        return (self.scale, self.offset) == (1, 0)
 
 
 @op("reshape")
@@ -129,6 +137,10 @@ class Permute(Op):
             )
         return Inferred(tuple(shape[axis] for axis in self.axes))
 
+    def identity(self, shape: Shape) -> bool:
+        """Where every axis stays."""
+        return self.axes == tuple(range(len(shape)))
+
 
 @op("channel_shuffle")
 class ChannelShuffle(Op):
@@ -151,3 +163,7 @@ class ChannelShuffle(Op):
                 f"{shape[0]} can be divided by {', '.join(fitting)}",
             )
         return Inferred(shape)
+
+    def identity(self, shape: Shape) -> bool:
+        """Where all are one group, or each its own."""
+        return self.groups in (1, shape[0])

@@ -74,6 +74,10 @@ class Upsample(Op):
         scale = per_axis("scale", self.scale, space)
         return Inferred((shape[0], *(n * s for n, s in zip(space, scale, strict=True))))
 
+    def identity(self, shape: Shape) -> bool:
+        """Where each element stands for one."""
+        return self.scale is not None and set(per_axis("scale", self.scale, spatial(shape))) == {1}
+
     def lengths(self, inputs: tuple[Shape, ...], output: Shape, batch: int) -> Lengths:
         """What the error of a position amounts to; measured, it is below 10 u n along an axis."""
         sizes = list(zip(spatial(inputs[0]), spatial(output), strict=True))
@@ -86,6 +90,10 @@ class Upsample(Op):
 
 class _Factor(Op):
     factor: Annotated[int, Field(ge=1, le=MOST)]
+
+    def identity(self, shape: Shape) -> bool:
+        """Where blocks are single elements."""
+        return self.factor == 1
 
 
 @op("pixel_shuffle")

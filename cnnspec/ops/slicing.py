@@ -105,6 +105,11 @@ class Slice(Op):
             tuple(len(range(start, stop, step)) for start, stop, step in self.resolved(shape))
         )
 
+    def identity(self, shape: Shape) -> bool:
+        """Where nothing is asked for but whole axes."""
+        whole = (None, (None, None), (0, None), (None, None, 1), (0, None, 1))
+        return all(found in whole for found in self.ranges(shape))
+
     def window(self, shape: Shape) -> Window:
         """A window of one element, which starts inside."""
         ranges, space = self.resolved(shape)[1:], spatial(shape)
