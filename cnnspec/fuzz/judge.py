@@ -111,6 +111,7 @@ def _disagrees(found: Difference, graph: Graph) -> Verdict:
         shape = node.inputs[0].shape
         about |= {"op": op, "rank": len(shape) - 1, "fields": _fields(node.op)}
         about |= {"shape": list(shape), "output": list(node.shape)}
+        about |= {"channels": shape[0], "width": node.shape[-1]}
     lines = [
         f"{one.quantity} of `{one.name}`"
         + (f" at `{found.node}` ({op})" if op else "")
