@@ -34,8 +34,8 @@ class KnownFault:
         versions: the first and the last version that is known to have it.
         layers: "native" where only the framework's own layer has it; "exact" where both may.
         match: what a finding has to say to be this fault: of `op`, `outcome`, `dtype`, `quantity`,
-            `rank`, `channels` (of the input) and `width` (of the output) any of a list, of `fields` the values of the op's fields, of `message`
-            parts of its text.
+            `rank`, `channels` (of the input) and `width` (of the output) any of a list, of
+            `fields` the values of the op's fields, of `message` parts of its text.
         script: plain Python that ends with status 0 where the fault shows, and 1 where not.
         environment: variables that the script needs.
         upstream: where it is reported, or "none found".
