@@ -147,7 +147,9 @@ def train(
             history=(),
             weights={},
             state={},
-            identity=identities.identity(graph, chosen, emitted, data, dtype=dtype),
+            identity=identities.identity(
+                graph, chosen, emitted, data, dtype=dtype, more=_arithmetic(tuning)
+            ),
             surroundings={**identities.surroundings(chosen.imports), "device": device},
         )
         run = Run(
@@ -178,6 +180,7 @@ def train(
                 "backend": chosen.name,
                 "data": data.name,
                 "dtype": dtype,
+                "precision": None if tuning is None else tuning.precision,
                 "device": device,
                 "seed": seed,
                 "epochs": section.epochs,
@@ -221,6 +224,13 @@ def _tune(session: Session, chosen: Backend, tuning: Tuning) -> None:
             )
         )
     tune(tuning)
+
+
+def _arithmetic(tuning: Tuning | None) -> dict[str, str]:
+    """What of it changes more than the last digits."""
+    if tuning is None or tuning.precision is None:
+        return {}
+    return {"precision": tuning.precision}
 
 
 def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> Checkpoint | None:
