@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import keras
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Given, Gradients, Part, Trace, Tuning
+from cnnspec.backends.base import (
+    At,
+    Dtype,
+    Emitted,
+    Evaluation,
+    Given,
+    Gradients,
+    Part,
+    Trace,
+    Tuning,
+)
 from cnnspec.backends.keras import IMPORTS, registered
 from cnnspec.backends.keras import state as kept
+from cnnspec.backends.keras.devices import slices
 from cnnspec.backends.keras.engines import DEFAULT, Engine, Leaves, Pass, load
 from cnnspec.backends.keras.fit import fit_epoch
 from cnnspec.backends.keras.live import (
@@ -53,6 +64,7 @@ class KerasSession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it.
 
     Attributes:
+        slices: how devices share batches out, if they are several.
         eager: whether `step` runs op by op; tracing a graph first pays off after many steps only.
         policy: what Keras calls the dtypes of weights and of arithmetic; changes with `tune`.
     """
@@ -67,14 +79,16 @@ class KerasSession:
         device: str = "cpu",
         eager: bool = True,
         engine: Engine | None = None,
+        devices: int = 1,
         source: tuple[str, str | None] | None = None,
         drawn: bool = True,
     ) -> None:
         self.engine = engine or load(DEFAULT)
-        self.engine.prepare(device)
+        self.engine.prepare(device, devices)
         self.emitted = emitted
         self.dtype = dtype
         self.device = DEVICES.get(device, device)
+        self.slices = slices(self.device.partition(":")[0], devices) if devices > 1 else None
         self.eager = eager
         self.source = source
         if source is None:
@@ -140,7 +154,7 @@ class KerasSession:
             # Losses and optimizers follow the one, layers the other.
             keras.config.set_floatx(self.dtype)
             keras.config.set_dtype_policy(self.policy)
-            with keras.device(self.device):
+            with keras.device(self.device), self.slices.scope() if self.slices else nullcontext():
                 yield
         finally:
             keras.config.set_floatx(floatx)
@@ -209,13 +223,16 @@ class KerasSession:
         return keras.ops.convert_to_tensor(array, "int64" if array.dtype == int else self.dtype)
 
     def inputs(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
-        """As tensors."""
-        return {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
+        """As tensors, on all devices."""
+        return {name: self._placed(self._tensor(inputs[name])) for name, _ in self.emitted.inputs}
+
+    def _placed(self, tensor: Any) -> Any:
+        return tensor if self.slices is None else self.slices.placed(tensor)
 
     def targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
         """As the file takes them."""
         names = self.emitted.present(training=training)
-        return single({name: self._target(targets[name]) for name in names})
+        return single({name: self._placed(self._target(targets[name])) for name in names})
 
     def named(self, outputs: Any, *, training: bool = True) -> dict[str, Any]:
         """By name, what the file gives; losses take it in the dtype of the weights."""

@@ -19,7 +19,7 @@ tf.get_logger().setLevel("ERROR")
 class _TensorFlow:
     name = "tensorflow"
 
-    def prepare(self, device: str) -> None:
+    def prepare(self, device: str, devices: int = 1) -> None:
         if device == "cuda" and not tf.config.list_physical_devices("GPU"):
             raise no_gpu("TensorFlow")
         tf.config.experimental.enable_tensor_float_32_execution(False)

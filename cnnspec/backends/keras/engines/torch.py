@@ -45,7 +45,7 @@ TorchLayer._post_untrack_variable = _untracked
 class _Torch:
     name = "torch"
 
-    def prepare(self, device: str) -> None:
+    def prepare(self, device: str, devices: int = 1) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise no_gpu("PyTorch")
         torch.backends.cuda.matmul.allow_tf32 = False

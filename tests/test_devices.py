@@ -1,0 +1,110 @@
+"""Several devices give what one does: on JAX, where `keras.distribution` shares batches out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cnnspec
+from cnnspec.diagnostics import SetupError
+from cnnspec.train import train
+
+NET = """\
+cnnspec: 1
+name: small
+input: [2, 6, 5]
+layers:
+  - conv: {name: conv, filters: 3, kernel: 3, bias: false, regularize: {l2: 0.1}}
+  - BETWEEN
+  - relu
+  - dropout: {p: 0.4}
+  - flatten
+  - dense: {name: head, units: 3, constrain: {max_norm: 1.5}}
+train:
+  loss: {cross_entropy: {class_weights: [0.5, 2, 1], weight_norm: sum_w}}
+  optimizer: {sgd: {lr: 0.1, momentum: 0.9}}
+  clip: {norm: 1.0}
+  average: {decay: 0.9}
+"""
+PLAIN = NET.replace("  - BETWEEN\n", "")
+NORMALISED = NET.replace("BETWEEN", "batch_norm")
+
+TRAINED = """\
+cnnspec: 1
+name: tiny
+input: [1, 8, 8]
+layers:
+  - conv: {filters: 3, kernel: 3, stride: 2}
+  - relu
+  - dropout: {p: 0.25}
+  - flatten
+  - dense: {units: 10}
+train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.1}}, batch: 50, epochs: 2}
+data: {source: digits, subset: 120}
+"""
+
+
+def differences(*cases: tuple[str, str, str, int]) -> list[float]:
+    """Between one device and two, for each spec, dtype, way and number of updates."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.jax_devices", json.dumps(cases)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[float] = json.loads(done.stdout)
+    return found
+
+
+def test_two_devices_are_one() -> None:
+    """By updates, by `fit`, and by parts of an update; uneven batches too."""
+    found = differences(
+        (PLAIN, "float64", "steps", 3), (PLAIN, "float64", "fit", 3), (PLAIN, "float64", "accumulate", 3)
+    )
+    assert max(found) < 1e-13, found
+
+
+@pytest.mark.nightly
+def test_two_devices_are_one_to_the_digits_that_keras_has_there() -> None:
+    """Batch norm's mean and variance are of the whole batch; Keras rounds them to float32."""
+    found = differences(
+        (NORMALISED, "float64", "steps", 6),
+        (NORMALISED, "float32", "steps", 6),
+        (NORMALISED, "float32", "fit", 6),
+    )
+    assert max(found) < 1e-5, found
+
+
+@pytest.mark.parametrize(
+    ("backend", "devices", "code"),
+    [
+        ("keras", 2, "one-device-only"),
+        ("keras:torch", 2, "one-device-only"),
+        ("torch", 2, "one-device-only"),
+        ("numpy", 3, "one-device-only"),
+        ("keras:jax", 4, "uneven-devices"),
+    ],
+)
+def test_devices_that_would_not_share_the_work(backend: str, devices: int, code: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        train(cnnspec.load(TRAINED), backend, None, devices=devices)
+    assert [each.code for each in caught.value.diagnostics] == [code]
+
+
+def command(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    spec = folder / "tiny.yaml"
+    spec.write_text(TRAINED)
+    return subprocess.run(
+        [sys.executable, "-m", "cnnspec", "train", str(spec), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},  # what is asked for comes first
+    )
