@@ -25,9 +25,7 @@ PER_EPOCH, SIZE, COUNT = 3, 6, 15
 def batch(update: int) -> Part:
     rng = np.random.default_rng(update % PER_EPOCH)
     count = min(SIZE, COUNT - SIZE * (update % PER_EPOCH))
-    return Part(
-        {"input": rng.normal(size=(count, 2, 6, 5))}, {"output": rng.integers(0, 3, count)}
-    )
+    return Part({"input": rng.normal(size=(count, 2, 6, 5))}, {"output": rng.integers(0, 3, count)})
 
 
 def run(spec: str, dtype: Any, devices: int, how: str, updates: int) -> dict[str, Array]:
@@ -64,16 +62,12 @@ def run(spec: str, dtype: Any, devices: int, how: str, updates: int) -> dict[str
                 on_batch=told,
             )
     elif how == "accumulate":
-        parts = [
-            Part(each.inputs, each.targets, SIZE * i) for i, each in enumerate(batches())
-        ]
+        parts = [Part(each.inputs, each.targets, SIZE * i) for i, each in enumerate(batches())]
         losses.append(session.update(parts, at=At(0), updates_per_epoch=PER_EPOCH))
     else:
         for update, given in enumerate(batches()):
             at = At(update)
-            loss = session.step(
-                given.inputs, given.targets, at=at, updates_per_epoch=PER_EPOCH
-            )
+            loss = session.step(given.inputs, given.targets, at=at, updates_per_epoch=PER_EPOCH)
             losses.append(loss)
     if devices > 1:
         kernel = next(iter(session.model.trainable_variables)).value

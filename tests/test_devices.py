@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 import cnnspec
 from cnnspec.diagnostics import SetupError
 from cnnspec.train import train
+from tests.networks import distance
 
 NET = """\
 cnnspec: 1
@@ -66,7 +68,9 @@ def differences(*cases: tuple[str, str, str, int]) -> list[float]:
 def test_two_devices_are_one() -> None:
     """By updates, by `fit`, and by parts of an update; uneven batches too."""
     found = differences(
-        (PLAIN, "float64", "steps", 3), (PLAIN, "float64", "fit", 3), (PLAIN, "float64", "accumulate", 3)
+        (PLAIN, "float64", "steps", 3),
+        (PLAIN, "float64", "fit", 3),
+        (PLAIN, "float64", "accumulate", 3),
     )
     assert max(found) < 1e-13, found
 
@@ -98,13 +102,45 @@ def test_devices_that_would_not_share_the_work(backend: str, devices: int, code:
     assert [each.code for each in caught.value.diagnostics] == [code]
 
 
-def command(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    spec = folder / "tiny.yaml"
-    spec.write_text(TRAINED)
-    return subprocess.run(
-        [sys.executable, "-m", "cnnspec", "train", str(spec), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"},  # what is asked for comes first
-    )
+@pytest.mark.nightly
+def test_a_run_on_two_devices_goes_on_with_one(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TRAINED)
+
+    def trained(run: str, *options: str, backend: str = "keras:jax") -> str:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "cnnspec",
+                "train",
+                "tiny.yaml",
+                "-b",
+                backend,
+                "-o",
+                run,
+                *options,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "KERAS_BACKEND": "tensorflow",  # the engine that is asked for comes first
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            },
+        )
+        (tmp_path / "status").write_text(str(done.returncode))
+        return done.stderr
+
+    trained("one")
+    two = trained("two", "--devices", "2", "--epochs", "1", "--fit")
+    assert "keras:jax is not all float64" in two
+    again = trained("two", "--resume")
+    assert "the device was `2 x cpu` and is `cpu`" in again
+    runs = [load_file(tmp_path / run / "weights.safetensors") for run in ("one", "two")]
+    assert all(distance(runs[0][name], runs[1][name]) < 1e-12 for name in runs[0])
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["backend"] == "keras:jax"
+    other = trained("two", "--resume", backend="keras")
+    assert "the back end was `keras:jax` and is `keras`" in other
+    assert (tmp_path / "status").read_text() == "1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,7 @@ def fit_epoch(
             warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
             for size in _alike(session, count):
                 session.logits.fit(
-                    islice(feed.batches(), size),
+                    feed.batches(size),
                     steps_per_epoch=size,
                     shuffle=False,
                     verbose=0,
@@ -71,9 +70,12 @@ class _Feed:
         self.fault: Exception | None = None
         self._lock, self._open = Lock(), True
 
-    def batches(self) -> Iterator[tuple[Any, Any]]:
+    def batches(self, count: int) -> Iterator[tuple[Any, Any]]:
         """Pairs, as `fit` takes them; they end where taking one fails."""
-        while (pair := self._next()) is not None:
+        for _ in range(count):
+            pair = self._next()
+            if pair is None:
+                return
             yield pair
 
     def _next(self) -> tuple[Any, Any] | None:

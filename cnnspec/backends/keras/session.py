@@ -64,6 +64,7 @@ class KerasSession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it.
 
     Attributes:
+        pulls: the gradients of a part of an update, with the penalties or without; see `update`.
         slices: how devices share batches out, if they are several.
         eager: whether `step` runs op by op; tracing a graph first pays off after many steps only.
         policy: what Keras calls the dtypes of weights and of arithmetic; changes with `tune`.
@@ -110,6 +111,7 @@ class KerasSession:
             split = self.emitted.logits and hasattr(self.module, "logits_model")
             self.logits: Any = self.module.logits_model(self.model) if split else self.model
         self._compiled = False
+        self.pulls: dict[bool, Any] = {}
         self._trainable = [v for v in variables(self.model).values() if v.trainable]
         self._tapped: Tapped | None = None
 
@@ -360,6 +362,7 @@ class KerasSession:
 
     def _compile(self) -> None:
         if not self._compiled:
+            self.pulls = {}
             self.module.compile_model(self.logits, run_eagerly=self.eager)
             if not self.eager:
                 self.engine.compile(self.logits)

@@ -99,6 +99,9 @@ class Engine(Protocol):
             inner: whether cotangents of the values on the way are wanted.
         """
 
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same as one graph, made for each shape; the function itself where there is none."""
+
     def compile(self, model: Any) -> None:
         """Let the training step of a compiled model be traced before it runs."""
 

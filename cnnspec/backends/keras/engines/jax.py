@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -71,6 +71,9 @@ class _Jax:
             if value is not None:
                 variable.assign(value)
         return Pass(heads, seeds, outputs, between, loss), Pulled(*back(seeds))
+
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
 
     def compile(self, model: Any) -> None:
         model.jit_compile = True
