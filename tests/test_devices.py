@@ -49,6 +49,7 @@ layers:
 train: {loss: cross_entropy, optimizer: {sgd: {lr: 0.1}}, batch: 50, epochs: 2}
 data: {source: digits, subset: 120}
 """
+COMMAND = (sys.executable, "-m", "cnnspec", "train")
 
 
 def differences(*cases: tuple[str, str, str, int]) -> list[float]:
@@ -102,24 +103,21 @@ def test_devices_that_would_not_share_the_work(backend: str, devices: int, code:
     assert [each.code for each in caught.value.diagnostics] == [code]
 
 
+def test_more_devices_than_there_are() -> None:
+    from cnnspec.backends.keras.devices import slices
+
+    with pytest.raises(SetupError, match=r"2 devices of the kind `cpu` .* there are 1") as caught:
+        slices("cpu", 2)
+    assert [each.code for each in caught.value.diagnostics] == ["too-few-devices"]
+
+
 @pytest.mark.nightly
 def test_a_run_on_two_devices_goes_on_with_one(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TRAINED)
 
     def trained(run: str, *options: str, backend: str = "keras:jax") -> str:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "cnnspec",
-                "train",
-                "tiny.yaml",
-                "-b",
-                backend,
-                "-o",
-                run,
-                *options,
-            ],
+            [*COMMAND, "tiny.yaml", "-b", backend, "-o", run, *options],
             capture_output=True,
             text=True,
             check=False,

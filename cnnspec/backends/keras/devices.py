@@ -40,9 +40,9 @@ def slices(device: str, count: int) -> Slices:
         raise SetupError(
             Diagnostic(
                 "too-few-devices",
-                f"there are {len(found)} devices of the kind `{device}`, and {count} were asked "
-                "for",
-                help=f"`--devices {len(found)}`, or fewer",
+                f"{count} devices of the kind `{device}` were asked for, and there are "
+                f"{len(found)}",
+                help=f"`--devices {max(len(found), 1)}`, or fewer",
             )
         )
     return Slices(devices=found[:count])
