@@ -41,7 +41,8 @@ cnnspec: 1
 name: tiny
 input: [1, 8, 8]
 layers:
-  - conv: {filters: 3, kernel: 3, stride: 2}
+  - conv: {filters: 3, kernel: 3}
+  - max_pool: {kernel: 2}
   - relu
   - dropout: {p: 0.25}
   - flatten

@@ -12,6 +12,9 @@ import cnnspec
 from cnnspec import backends
 from cnnspec.backends.base import Style
 
+# Keras' own conversion of its variables.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 keras: Any = pytest.importorskip("keras")
 
 NET = """\
