@@ -67,8 +67,12 @@ def run(spec: str, dtype: Any, devices: int, how: str, updates: int) -> dict[str
     else:
         for update, given in enumerate(batches()):
             at = At(update)
+            before = session.weights()
+            kept = {name: value.copy() for name, value in before.items()}
             loss = session.step(given.inputs, given.targets, at=at, updates_per_epoch=PER_EPOCH)
             losses.append(loss)
+            # The step gives its buffers away, and these are no longer those.
+            assert all(np.array_equal(before[name], kept[name]) for name in kept)
     if devices > 1:
         kernel = next(iter(session.model.trainable_variables)).value
         assert len(kernel.sharding.device_set) == devices, kernel.sharding
