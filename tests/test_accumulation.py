@@ -21,7 +21,7 @@ from tests.networks import distance
 Array = npt.NDArray[Any]
 Batch = tuple[dict[str, Array], dict[str, Array]]
 
-BACKENDS = ("numpy", "keras")
+BACKENDS = ("numpy", "torch", "keras")
 SIZES = (3, 5, 2)
 UPDATES = 3
 
@@ -66,10 +66,10 @@ train:
 """
 
 
-def opened(graph: Graph, backend: str) -> Session:
+def opened(graph: Graph, backend: str, *, eager: bool = True) -> Session:
     chosen = backends.get(backend)
     emitted = chosen.emit(graph, Style(random="counter"))
-    session = chosen.open(emitted, drawn=False, eager=True)
+    session = chosen.open(emitted, drawn=False, eager=eager)
     session.assign(initial_weights(graph))
     return session
 
@@ -94,9 +94,11 @@ def parts(whole: Batch, sizes: Sequence[int] = SIZES) -> list[Part]:
     ]
 
 
-def run(graph: Graph, backend: str, sizes: Sequence[int] | None) -> tuple[list[float], Any]:
+def run(
+    graph: Graph, backend: str, sizes: Sequence[int] | None, *, eager: bool = True
+) -> tuple[list[float], Any]:
     """By `train_step` without sizes, else by parts of them."""
-    session, losses = opened(graph, backend), []
+    session, losses = opened(graph, backend, eager=eager), []
     for update in range(UPDATES):
         given = batch(graph, update)
         if sizes is None:
@@ -131,14 +133,22 @@ def test_one_is_a_training_step(spec: str) -> None:
     found, expected = (run(graph, "numpy", sizes) for sizes in ((10,), None))
     assert found[0] == expected[0]
     assert all(found[1][n].tobytes() == v.tobytes() for n, v in expected[1].items())
-    assert farthest(run(graph, "keras", (10,)), run(graph, "keras", None)) < 1e-15
+    for backend in BACKENDS[1:]:
+        assert farthest(run(graph, backend, (10,)), run(graph, backend, None)) < 1e-15, backend
+
+
+def test_keras_adds_up_in_a_graph() -> None:
+    """As `train` does it; a frozen layer stays frozen, penalties come once."""
+    graph = cnnspec.load(FROZEN)
+    assert farthest(run(graph, "keras", SIZES, eager=False), run(graph, "keras", SIZES)) < 1e-13
 
 
 @pytest.mark.parametrize("spec", [NORMALISED, FROZEN], ids=["norm", "frozen"])
-def test_back_ends_agree_where_parts_have_their_own_statistics(spec: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_back_ends_agree_where_parts_have_their_own_statistics(spec: str, backend: str) -> None:
     graph = cnnspec.load(spec)
     reference = run(graph, "numpy", SIZES)
-    found = run(graph, "keras", SIZES)
+    found = run(graph, backend, SIZES)
     for name in ("losses", *initial_weights(graph)):
         a, b = (np.array(x[0]) if name == "losses" else x[1][name] for x in (found, reference))
         assert distance(a, b) < 1e-12, name

@@ -32,12 +32,14 @@ class Runtime:
         extra: what `pip install` is told to get it.
         environment: variables that a process needs to use it.
         single: why it is checked in float32 and not in float64; empty where it is in both.
+        distributes: whether several devices can share the samples of a batch.
     """
 
     title: str
     extra: str
     environment: Mapping[str, str] = field(default_factory=dict)
     single: str = ""
+    distributes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

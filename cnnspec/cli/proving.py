@@ -316,6 +316,16 @@ def train(
         str,
         typer.Option("--device", metavar="DEVICE", help="cpu, cuda, or auto: a GPU if there is."),
     ] = "cpu",
+    devices: Annotated[
+        int,
+        typer.Option(
+            "--devices",
+            min=1,
+            max=4096,
+            metavar="N",
+            help="Of that kind, for Keras on JAX: each takes a part of every batch.",
+        ),
+    ] = 1,
     workers: Annotated[
         int,
         typer.Option(
@@ -395,6 +405,7 @@ def train(
         resume=resume,
         checkpoint_every=checkpoint_every,
         device=device,
+        devices=devices,
         workers=workers,
         tuning=Tuning(precision, channels_last, compile_model),
         native_randomness=native_randomness,

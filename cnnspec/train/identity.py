@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnspec.backends.base import Backend, Dtype, Emitted
+from cnnspec.backends.base import Dtype, Emitted
 from cnnspec.data import Dataset
 from cnnspec.diagnostics import DataError, Diagnostic
 from cnnspec.expand import expand
@@ -32,7 +32,7 @@ MOST_LINES = 6
 
 def identity(
     graph: Graph,
-    backend: Backend,
+    backend: str,
     emitted: Emitted,
     data: Dataset,
     *,
@@ -45,7 +45,7 @@ def identity(
 
     Args:
         graph: with the seed that the run has.
-        backend: that trains it.
+        backend: the name of what trains it, with the engine's.
         emitted: the text that is executed.
         data: under the network's names.
         dtype: of all arithmetic.
@@ -57,7 +57,7 @@ def identity(
     return {
         SPEC: spec,
         "seed": str(graph.seed),
-        "back end": backend.name,
+        "back end": backend,
         "dtype": dtype,
         "data": f"{data.name}, {len(data.train)} samples to train on, fingerprint {_seen(data)}",
         "version of cnnspec": __version__,

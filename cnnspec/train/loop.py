@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnnspec import backends, memory
 from cnnspec import data as sources
+from cnnspec import memory
 from cnnspec.backends.base import Backend, Dtype, Emitted, FitsEpochs, Session, Style, Tuning
+from cnnspec.backends.runtimes import Runnable, runnable
 from cnnspec.data import Dataset
 from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import Diagnostic, SetupError
@@ -20,6 +21,7 @@ from cnnspec.initializers import initial_weights
 from cnnspec.render import render
 from cnnspec.train import identity as identities
 from cnnspec.train.checkpoint import Checkpoint
+from cnnspec.train.devices import require_devices
 from cnnspec.train.metrics import Epoch
 from cnnspec.train.preflight import require_batches, require_schedule, require_training
 from cnnspec.train.progress import Progress
@@ -58,6 +60,7 @@ def train(
     dtype: Dtype = "float64",
     rundir: str | os.PathLike[str] | None = None,
     device: str = "cpu",
+    devices: int = 1,
     progress: Progress | None = None,
     force: bool = False,
     resume: bool = False,
@@ -76,13 +79,15 @@ def train(
 
     Args:
         graph: with a `train:` section.
-        backend: "numpy", "torch", "keras", the name of a plug-in's, or one made by hand.
+        backend: "numpy", "torch", "keras", "keras:jax" for another of its engines, the name of a
+            plug-in's, or one made by hand.
         data: the name of a source, data made by hand, or None for those of the spec.
         epochs: instead of those of the spec; 0 writes the initial weights.
         seed: instead of the one of the spec.
         dtype: of all arithmetic.
         rundir: a directory for all that docs/training.md lists; with None nothing is written.
         device: as the framework calls it.
+        devices: of that kind; each takes a part of every batch.
         progress: is told about every batch and epoch.
         force: whether a directory may be used that is not empty.
         resume: whether to go on with the run in the directory; where there is none, it begins.
@@ -100,8 +105,8 @@ def train(
         SpecError: the spec has no `train:` section, or the back end cannot express it.
         DataError: the data do not fit the network, a batch is too small for a batch norm, the loss
             is no longer finite, or a checkpoint cannot be used or is of another run.
-        SetupError: a framework or library is missing, the directory cannot be written, or another
-            run writes to it.
+        SetupError: a framework, library or device is missing, devices cannot share the batches,
+            the directory cannot be written, or another run writes to it.
         Interrupted: the process was asked to end; a checkpoint of the completed updates is there.
     """
     section = require_training(graph)
@@ -111,7 +116,9 @@ def train(
     # The masks' seed is a constant in the emitted text.
     graph = dataclasses.replace(graph, seed=seed, training=section)
     progress = Progress() if progress is None else progress
-    chosen = backends.get(backend) if isinstance(backend, str) else backend
+    running = runnable(backend) if isinstance(backend, str) else Runnable(backend.name, backend)
+    chosen = running.backend
+    require_devices(running, devices, section.batch)
     ranks = joined(chosen, device)
     if ranks is not None and ranks.rank:
         rundir = None  # the first process alone writes
@@ -126,7 +133,9 @@ def train(
     size = 8 if dtype == "float64" else 4
     needed = memory.session_bytes(graph, section.batch, size)
     memory.require(needed, f"a training step of `{graph.name}`")
-    session, device = _opened(chosen, emitted, dtype, device)
+    session, device = _opened(running, emitted, dtype, device, devices)
+    if dtype == "float64" and running.single:
+        progress.remark(f"{running.name} is not all float64: {running.single}")
     try:
         if fit and not isinstance(session, FitsEpochs):
             raise SetupError(
@@ -147,8 +156,13 @@ def train(
             history=(),
             weights={},
             state={},
-            identity=identities.identity(graph, chosen, emitted, data, dtype=dtype),
-            surroundings={**identities.surroundings(chosen.imports), "device": device},
+            identity=identities.identity(
+                graph, running.name, emitted, data, dtype=dtype, more=_arithmetic(tuning)
+            ),
+            surroundings={
+                **identities.surroundings(chosen.imports),
+                "device": device if devices == 1 else f"{devices} x {device}",
+            },
         )
         run = Run(
             session,
@@ -175,10 +189,12 @@ def train(
             options: dict[str, object] = {
                 "cnnspec": __version__,
                 "network": graph.name,
-                "backend": chosen.name,
+                "backend": running.name,
                 "data": data.name,
                 "dtype": dtype,
+                "precision": None if tuning is None else tuning.precision,
                 "device": device,
+                "devices": devices,
                 "seed": seed,
                 "epochs": section.epochs,
                 "checkpoint_every": checkpoint_every,
@@ -197,16 +213,23 @@ def train(
             ranks.close()
 
 
-def _opened(chosen: Backend, emitted: Emitted, dtype: Dtype, device: str) -> tuple[Session, str]:
+def _opened(
+    running: Runnable, emitted: Emitted, dtype: Dtype, device: str, devices: int
+) -> tuple[Session, str]:
     """A session, and its device: "auto" is a GPU where there is one."""
+    options: dict[str, Any] = {"dtype": dtype, "eager": False}
+    if not running.default:
+        options["engine"] = running.engine
+    if devices > 1:
+        options["devices"] = devices
     if device != "auto":
-        return chosen.open(emitted, dtype=dtype, device=device, eager=False), device
+        return running.backend.open(emitted, device=device, **options), device
     try:
-        return chosen.open(emitted, dtype=dtype, device="cuda", eager=False), "cuda"
+        return running.backend.open(emitted, device="cuda", **options), "cuda"
     except SetupError as error:
-        if any(each.code == "backend-missing" for each in error.diagnostics):
+        if any(each.code != "unknown-device" for each in error.diagnostics):
             raise
-        return chosen.open(emitted, dtype=dtype, device="cpu", eager=False), "cpu"
+        return running.backend.open(emitted, device="cpu", **options), "cpu"
 
 
 def _tune(session: Session, chosen: Backend, tuning: Tuning) -> None:
@@ -221,6 +244,13 @@ def _tune(session: Session, chosen: Backend, tuning: Tuning) -> None:
             )
         )
     tune(tuning)
+
+
+def _arithmetic(tuning: Tuning | None) -> dict[str, str]:
+    """What of it changes more than the last digits."""
+    if tuning is None or tuning.precision is None:
+        return {}
+    return {"precision": tuning.precision}
 
 
 def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> Checkpoint | None:

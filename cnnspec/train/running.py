@@ -46,6 +46,7 @@ def command(
     checkpoint_every: int | None = None,
     parameters: Sequence[str] = (),
     device: str = "cpu",
+    devices: int = 1,
     workers: int = 0,
     tuning: Tuning | None = None,
     native_randomness: bool = False,
@@ -55,7 +56,7 @@ def command(
 
     Args:
         spec: the file.
-        backend: name of the back end.
+        backend: name of the back end, and of its engine behind a colon.
         data: name of the source, instead of the data of the spec.
         directory: for the run; by default `runs/NAME-BACKEND`.
         dtype: of all arithmetic.
@@ -69,6 +70,7 @@ def command(
         checkpoint_every: updates between checkpoints, besides the one after each epoch.
         parameters: of the spec, each `name=value`.
         device: as the framework calls it, or "auto".
+        devices: of that kind; each takes a part of every batch.
         workers: processes that read and augment batches ahead.
         tuning: for speed, where the back end has such options.
         native_randomness: whether masks are the framework's own.
@@ -88,6 +90,7 @@ def command(
         "resume": resume,
         "checkpoint_every": checkpoint_every,
         "device": device,
+        "devices": devices,
         "workers": workers,
         "tuning": tuning,
         "native_randomness": native_randomness,
@@ -99,7 +102,8 @@ def command(
     if built.warnings:
         say(render(built.warnings, "full"))
     graph = built.graph
-    rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
+    own = backend.replace(":", "-")
+    rundir = os.path.join("runs", f"{graph.name}-{own}") if directory is None else directory
     shown = Terminal(out, say) if sys.stderr.isatty() else Lines(out, say)
     progress = Remarks(say) if quiet else shown
     try:
@@ -123,7 +127,8 @@ def command(
         if os.path.isdir(rundir):
             say(f"interrupted; `--resume` goes on from the last checkpoint in {clean(rundir)}")
         raise
-    say(f"wrote {WEIGHTS}, {METRICS} and {source_name(graph, backend)} to {clean(rundir)}")
+    name = backend.partition(":")[0]
+    say(f"wrote {WEIGHTS}, {METRICS} and {source_name(graph, name)} to {clean(rundir)}")
     return 0
 
 

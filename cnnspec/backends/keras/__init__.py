@@ -41,10 +41,15 @@ class KerasBackend:
         device: str = "cpu",
         eager: bool = True,
         engine: str = DEFAULT,
+        devices: int = 1,
         source: tuple[str, str | None] | None = None,
         drawn: bool = True,
     ) -> Session:
-        """A session over this text, or over a file in its place."""
+        """A session over this text, or over a file in its place.
+
+        With several devices, which only some engines have (`Runtime.distributes`), each of them
+        takes a part of the samples.
+        """
         from cnnspec.backends.keras.engines import load
 
         made = load(engine)
@@ -56,6 +61,7 @@ class KerasBackend:
             device=device,
             eager=eager,
             engine=made,
+            devices=devices,
             source=source,
             drawn=drawn,
         )

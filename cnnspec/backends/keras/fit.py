@@ -29,17 +29,21 @@ def fit_epoch(
         return
     feed = _Feed(session, batches)
     schedule = session.module.Schedule(updates_per_epoch, first_update)
+    told = _Told(first_update, on_batch)
     try:
         with warnings.catch_warnings():
             # Where the batches end early there is another exception, which says more.
             warnings.filterwarnings("ignore", "Your input ran out of data", UserWarning)
-            session.logits.fit(
-                feed.batches(),
-                steps_per_epoch=count,
-                shuffle=False,
-                verbose=0,
-                callbacks=[schedule, _Told(first_update, on_batch)],
-            )
+            for size in _alike(session, count):
+                session.logits.fit(
+                    feed.batches(size),
+                    steps_per_epoch=size,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[schedule, told],
+                )
+                if session.logits.stop_training:
+                    break
     except Exception:
         if feed.fault is None:
             raise
@@ -47,6 +51,15 @@ def fit_epoch(
         feed.close()
     if feed.fault is not None:
         raise feed.fault
+
+
+def _alike(session: KerasSession, count: int) -> Iterator[int]:
+    """Numbers of batches for a `fit` each, which lays all of them out on devices as its first."""
+    if session.slices is not None and count > 1:
+        yield count - 1
+        yield 1  # the last one may be smaller
+    else:
+        yield count
 
 
 class _Feed:
@@ -57,9 +70,12 @@ class _Feed:
         self.fault: Exception | None = None
         self._lock, self._open = Lock(), True
 
-    def batches(self) -> Iterator[tuple[Any, Any]]:
+    def batches(self, count: int) -> Iterator[tuple[Any, Any]]:
         """Pairs, as `fit` takes them; they end where taking one fails."""
-        while (pair := self._next()) is not None:
+        for _ in range(count):
+            pair = self._next()
+            if pair is None:
+                return
             yield pair
 
     def _next(self) -> tuple[Any, Any] | None:

@@ -13,6 +13,8 @@ RUNTIMES = {
         # The counters of dropout masks are 64 bits wide.
         {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"},
         single=f"{ROUNDED} (mean, var, tanh and the norms)",
+        # The others have `keras.distribution` as a name: TensorFlow trains on one device with it.
+        distributes=True,
     ),
     "torch": Runtime(
         "PyTorch",

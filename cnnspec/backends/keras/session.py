@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import keras
 import numpy as np
 
-from cnnspec.backends.base import At, Dtype, Emitted, Evaluation, Given, Gradients, Part, Trace
+from cnnspec.backends.base import (
+    At,
+    Dtype,
+    Emitted,
+    Evaluation,
+    Given,
+    Gradients,
+    Part,
+    Trace,
+    Tuning,
+)
 from cnnspec.backends.keras import IMPORTS, registered
 from cnnspec.backends.keras import state as kept
+from cnnspec.backends.keras.devices import slices
 from cnnspec.backends.keras.engines import DEFAULT, Engine, Leaves, Pass, load
 from cnnspec.backends.keras.fit import fit_epoch
 from cnnspec.backends.keras.live import (
@@ -26,6 +37,7 @@ from cnnspec.backends.keras.live import (
     variables,
 )
 from cnnspec.backends.keras.taps import Tapped, both
+from cnnspec.backends.keras.tuning import keep_statistics, tune
 from cnnspec.backends.keras.undrawn import undrawn
 from cnnspec.backends.keras.update import update
 from cnnspec.backends.program import (
@@ -52,7 +64,10 @@ class KerasSession:
     """Executes exactly the emitted text; a second, tapped copy of the same text traces it.
 
     Attributes:
+        pulls: the gradients of a part of an update, with the penalties or without; see `update`.
+        slices: how devices share batches out, if they are several.
         eager: whether `step` runs op by op; tracing a graph first pays off after many steps only.
+        policy: what Keras calls the dtypes of weights and of arithmetic; changes with `tune`.
     """
 
     imports: ClassVar[frozenset[str]] = IMPORTS
@@ -65,14 +80,16 @@ class KerasSession:
         device: str = "cpu",
         eager: bool = True,
         engine: Engine | None = None,
+        devices: int = 1,
         source: tuple[str, str | None] | None = None,
         drawn: bool = True,
     ) -> None:
         self.engine = engine or load(DEFAULT)
-        self.engine.prepare(device)
+        self.engine.prepare(device, devices)
         self.emitted = emitted
         self.dtype = dtype
         self.device = DEVICES.get(device, device)
+        self.slices = slices(self.device.partition(":")[0], devices) if devices > 1 else None
         self.eager = eager
         self.source = source
         if source is None:
@@ -80,23 +97,31 @@ class KerasSession:
             self.program = Program(emitted.text, f"{emitted.entry} keras")
         else:
             self.program = own_program(source[0], f"{emitted.entry} keras")
+        self.policy: str = dtype
         with self._precision():
             self.module = self.program.run() if source is None else run_own(self.program, source[0])
-            with nullcontext() if drawn else undrawn():
-                self.model, self.inference = self._made(self._entry()(), self.module)
-            split = emitted.logits and hasattr(self.module, "logits_model")
-            self.logits: Any = self.module.logits_model(self.model) if split else self.model
+        self.build(drawn=drawn)
         if source is not None:
             self._require_names()
+
+    def build(self, *, drawn: bool) -> None:
+        """Make the model, as the policy says; another one before is forgotten."""
+        with self._precision(), nullcontext() if drawn else undrawn():
+            self.model, self.inference = self._made(self._entry()(), self.module)
+            split = self.emitted.logits and hasattr(self.module, "logits_model")
+            self.logits: Any = self.module.logits_model(self.model) if split else self.model
         self._compiled = False
+        self.pulls: dict[bool, Any] = {}
         self._trainable = [v for v in variables(self.model).values() if v.trainable]
         self._tapped: Tapped | None = None
 
     def _made(self, model: Any, module: Any) -> tuple[Any, Any]:
         """The model with all outputs, and the one for inference; mostly they are the same."""
-        if not self.emitted.training_only or not hasattr(module, "build_models"):
-            return model, model
-        return both(module)
+        inference = model
+        if self.emitted.training_only and hasattr(module, "build_models"):
+            model, inference = both(module)
+        keep_statistics(model, self.dtype)
+        return model, inference
 
     def _entry(self) -> Any:
         if self.source is None:
@@ -130,8 +155,8 @@ class KerasSession:
         try:
             # Losses and optimizers follow the one, layers the other.
             keras.config.set_floatx(self.dtype)
-            keras.config.set_dtype_policy(self.dtype)
-            with keras.device(self.device):
+            keras.config.set_dtype_policy(self.policy)
+            with keras.device(self.device), self.slices.scope() if self.slices else nullcontext():
                 yield
         finally:
             keras.config.set_floatx(floatx)
@@ -200,20 +225,29 @@ class KerasSession:
         return keras.ops.convert_to_tensor(array, "int64" if array.dtype == int else self.dtype)
 
     def inputs(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
-        """As tensors."""
-        return {name: self._tensor(inputs[name]) for name, _ in self.emitted.inputs}
+        """As tensors, on all devices."""
+        return {name: self._placed(self._tensor(inputs[name])) for name, _ in self.emitted.inputs}
+
+    def _placed(self, tensor: Any) -> Any:
+        return tensor if self.slices is None else self.slices.placed(tensor)
 
     def targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
         """As the file takes them."""
         names = self.emitted.present(training=training)
-        return single({name: self._target(targets[name]) for name in names})
+        return single({name: self._placed(self._target(targets[name])) for name in names})
 
     def named(self, outputs: Any, *, training: bool = True) -> dict[str, Any]:
-        """By name, what the file gives."""
+        """By name, what the file gives; losses take it in the dtype of the weights."""
         names = self.emitted.present(training=training)
-        if isinstance(outputs, dict):
-            return {name: outputs[name] for name in names if name in outputs}
-        return {names[0]: outputs}
+        given = outputs if isinstance(outputs, dict) else {names[0]: outputs}
+        found = {name: given[name] for name in names if name in given}
+        if self.policy == self.dtype:
+            return found
+        return {name: keras.ops.cast(value, self.dtype) for name, value in found.items()}
+
+    def tune(self, tuning: Tuning) -> None:
+        """Let the model run so, from now on; weights have to be assigned after it."""
+        tune(self, tuning)
 
     def position(self, at: At) -> None:
         """Where in training the model stands, for its random layers."""
@@ -328,6 +362,7 @@ class KerasSession:
 
     def _compile(self) -> None:
         if not self._compiled:
+            self.pulls = {}
             self.module.compile_model(self.logits, run_eagerly=self.eager)
             if not self.eager:
                 self.engine.compile(self.logits)
@@ -432,6 +467,7 @@ class KerasSession:
         with self._precision():
             if self._tapped is None:
                 self._tapped = Tapped(self.emitted, self.imports, self.engine)
+                keep_statistics(self._tapped.model, self.dtype)
             tapped, recorder = self._tapped, self._tapped.recorder
             share(self.emitted, self.model, tapped.model)
             self._load(tapped.model, self._statistics(self.model))

@@ -20,21 +20,34 @@ def update(session: KerasSession, parts: Sequence[Part], at: At, updates_per_epo
     module, model = session.module, session.logits
     weights = _weights(session, parts)
     trained = parameters(session.emitted, session.model)
+    if not session.pulls:
+        session.pulls = {first: _pull(session, trained, penalties=first) for first in (True, False)}
     gradients: dict[str, Any] = {}
     value = 0.0
     for number, part in enumerate(parts):
         session.position(At(at.update, part.first))
         # Penalties once for an update, and not for each part.
-        run = _pass(session, session.targets(part.targets), weights, penalties=number == 0)
-        found, pulled = session.engine.pull(run, session.inputs(part.inputs), trained, model)
-        value += float(plain(found.loss))
-        for name, gradient in pulled.parameters.items():
+        pull = session.pulls[number == 0]
+        loss, pulled = pull(session.inputs(part.inputs), session.targets(part.targets), weights)
+        value += float(plain(loss))
+        for name, gradient in pulled.items():
             gradients[name] = gradients[name] + gradient if number else gradient
     of = {id(variable): gradients[name] for name, variable in trained.items()}
     variables = model.trainable_variables
     model.optimizer.learning_rate = module.learning_rate(at.update, updates_per_epoch)
     model.optimizer.apply([of[id(variable)] for variable in variables], variables)
     return value
+
+
+def _pull(session: KerasSession, trained: Mapping[str, Any], *, penalties: bool) -> Any:
+    """The loss and the gradients of a part, traced before it runs where the engine can do that."""
+
+    def pull(inputs: Leaves, targets: Any, weights: Mapping[str, Any]) -> tuple[Any, Any]:
+        run = _pass(session, targets, weights, penalties=penalties)
+        found, pulled = session.engine.pull(run, inputs, trained, session.logits)
+        return found.loss, pulled.parameters
+
+    return pull if session.eager else session.engine.traced(pull)
 
 
 def _pass(

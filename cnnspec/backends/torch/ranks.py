@@ -148,6 +148,7 @@ def _forward(module: Any, ranks: TorchRanks, alone: Any, x: torch.Tensor) -> tor
     if not module.training:
         found: torch.Tensor = alone(x)
         return found
+    x = x.to(module.running_mean.dtype)  # in mixed precision sums need more digits
     axes = [axis for axis in range(x.dim()) if axis != 1]
     shape = (1, -1, *(1 for _ in x.shape[2:]))
     count = x.new_tensor([x.numel() / x.shape[1]])

@@ -12,6 +12,9 @@ from cnnspec.diagnostics import Diagnostic, SetupError
 if TYPE_CHECKING:
     from cnnspec.backends.torch.session import TorchSession
 
+NATIVE = torch.nn.modules.batchnorm._NormBase
+"""Whose statistics are in float32 whatever goes in."""
+
 
 def tune(session: TorchSession, tuning: Tuning) -> None:
     """Let a session's model run so, in training and inference.
@@ -35,9 +38,16 @@ def tune(session: TorchSession, tuning: Tuning) -> None:
                 )
             )
         run = _mixed(run, session.device, getattr(torch, tuning.precision))
+        for module in session.model.modules():
+            if "running_mean" in module._buffers and not isinstance(module, NATIVE):
+                module.register_forward_pre_hook(_as_its_statistics)
     if tuning.compile:
         run = torch.compile(run)
     vars(session.model)[method] = run
+
+
+def _as_its_statistics(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(x.to(module.running_mean.dtype) for x in inputs)
 
 
 def _mixed(run: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -67,8 +67,12 @@ class Engine(Protocol):
 
     name: str
 
-    def prepare(self, device: str) -> None:
-        """Make arithmetic what its dtype says, on "cpu" or "cuda"; SetupError without a GPU."""
+    def prepare(self, device: str, devices: int = 1) -> None:
+        """Make arithmetic what its dtype says, on "cpu" or "cuda"; SetupError without a GPU.
+
+        A processor is as many `devices` as are wanted, if nothing has run on it yet and the engine
+        distributes.
+        """
 
     def array(self, x: Any) -> Array:
         """A tensor, or the value of a variable, as NumPy has it."""
@@ -95,6 +99,9 @@ class Engine(Protocol):
             inner: whether cotangents of the values on the way are wanted.
         """
 
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same as one graph, made for each shape; the function itself where there is none."""
+
     def compile(self, model: Any) -> None:
         """Let the training step of a compiled model be traced before it runs."""
 
@@ -106,6 +113,8 @@ def load(name: str) -> Engine:
         SetupError: Keras or the engine cannot be imported, or Keras runs on another one already.
     """
     runtime = RUNTIMES[name]
+    if name != DEFAULT and "keras" not in sys.modules:
+        os.environ.update(runtime.environment)  # what was asked for by name comes first
     for variable, value in runtime.environment.items():
         os.environ.setdefault(variable, value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,16 +17,22 @@ from cnnspec.backends.keras.engines import Leaves, Pass, Pulled, Run, no_gpu
 if TYPE_CHECKING:
     from cnnspec.backends.base import Array
 
+FORCED = "xla_force_host_platform_device_count"
+"""With this flag JAX refuses to be told a number in another way."""
+
 
 class _Jax:
     name = "jax"
 
-    def prepare(self, device: str) -> None:
+    def prepare(self, device: str, devices: int = 1) -> None:
         if device == "cuda":
             try:
                 jax.devices("gpu")
             except RuntimeError:
                 raise no_gpu("JAX") from None
+        elif devices > 1 and FORCED not in os.environ.get("XLA_FLAGS", ""):
+            with contextlib.suppress(RuntimeError):  # it runs already, as one device
+                jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_default_matmul_precision", "highest")
 
     def array(self, x: Any) -> Array:
@@ -64,8 +72,14 @@ class _Jax:
                 variable.assign(value)
         return Pass(heads, seeds, outputs, between, loss), Pulled(*back(seeds))
 
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
     def compile(self, model: Any) -> None:
         model.jit_compile = True
+        # The compiled step gives each buffer away, which two variables must not share then.
+        for variable in model.optimizer.variables:
+            variable._value = variable.value.copy()
 
 
 ENGINE = _Jax()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -19,7 +19,7 @@ tf.get_logger().setLevel("ERROR")
 class _TensorFlow:
     name = "tensorflow"
 
-    def prepare(self, device: str) -> None:
+    def prepare(self, device: str, devices: int = 1) -> None:
         if device == "cuda" and not tf.config.list_physical_devices("GPU"):
             raise no_gpu("TensorFlow")
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -55,6 +55,10 @@ class _TensorFlow:
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return found, Pulled(**pulled)
+
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        found: Callable[..., Any] = tf.function(function)
+        return found
 
     def compile(self, model: Any) -> None:
         model.run_eagerly = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +45,7 @@ TorchLayer._post_untrack_variable = _untracked
 class _Torch:
     name = "torch"
 
-    def prepare(self, device: str) -> None:
+    def prepare(self, device: str, devices: int = 1) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise no_gpu("PyTorch")
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -85,6 +85,9 @@ class _Torch:
             return {n: known.get(id(x), torch.zeros_like(x)) for n, x in group.items()}
 
         return found, Pulled(*map(of, groups))
+
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
 
     def compile(self, model: Any) -> None:
         model.jit_compile = True
