@@ -27,12 +27,12 @@ FAULTS = (
     Fault("max pool padded with zeros", KERAS, MAX, "-math.inf", "0.0", "pool", "forward"),
     Fault(
         "of equal elements all get the gradient",
-        NUMPY, EVEN_MAX, "pending[at] &= ~hit", "pending[at] &= True", "pool", "input_gradient",
+        NUMPY, EVEN_MAX, "pending[at] ^= hit", "pending[at] ^= False", "pool", "input_gradient",
     ),
     Fault(
         "of equal elements the last one gets the gradient",
-        NUMPY, EVEN_MAX, "for at, read in places:\n            hit",
-        "for at, read in places[::-1]:\n            hit", "pool", "input_gradient",
+        NUMPY, EVEN_MAX, "for at, read in places:\n                hit",
+        "for at, read in places[::-1]:\n                hit", "pool", "input_gradient",
     ),
     Fault(
         "equal elements share the gradient",

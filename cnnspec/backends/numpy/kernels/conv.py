@@ -20,9 +20,6 @@ from cnnspec.backends.numpy.kernels.window import (
 )
 
 
-COLUMNS = 1 << 18  # elements: what stays in the cache next to a processor core
-
-
 def tiles(
     images: int, groups: int, rows: int, row_size: int, most: int
 ) -> Iterator[tuple[slice, slice, slice]]:
@@ -144,48 +141,94 @@ def by_column(
     """Multiply each group's matrix with its windows, laid out as columns, piece by piece.
 
     Arguments and results are those of `by_pixel`, and the sizes and the geometry that `unfold`
-    takes. Columns of a piece and what making them needs stay below the size of input, output
-    and weight together.
+    takes. With stride 1 the input's gradient is the convolution of g with the kernel turned round,
+    and its columns serve for the weight's too; else the gradient of the columns is folded.
     """
     groups, filters, depth = matrix.shape
-    channels, images, per_row = x.shape[1] // groups, len(x), math.prod(size[1:])
-    (kernel, *_), (stride, *_), (dilation, *_), before = geometry
-    y = np.empty((images, groups, filters, size[0] * per_row), x.dtype)
-    most = min(COLUMNS, max(COLUMNS >> 4, (x.size + y.size + matrix.size) // 2))
-
-    def pieces() -> Iterator[tuple[Any, Any, Any, Array]]:
-        """Where a piece is in y, in the matrix and in x, its geometry, and its columns."""
-        for n, some, rows in tiles(images, groups, size[0], depth * per_row, most):
-            first = rows.start * stride - before[0]
-            end = (rows.stop - 1) * stride + (kernel - 1) * dilation + 1 - before[0]
-            read = n, slice(some.start * channels, some.stop * channels), slice(max(0, first), end)
-            windows = rows.stop - rows.start, *size[1:]
-            how = windows, *geometry[:3], (max(0, -first), *before[1:])
-            columns = unfold(x[read].swapaxes(0, 1), *how)
-            pixels = slice(rows.start * per_row, rows.stop * per_row)
-            yield (n, some, slice(None), pixels), read, how, columns
-
-    for at, _, _, columns in pieces():
-        part, some = y[at], matrix[at[1]]
-        columns = columns.reshape(len(some), depth, -1)
-        if len(part) == 1:
-            np.matmul(some, columns, out=part[0])
-        else:
-            part = np.moveaxis(part, 0, 2)
-            part[...] = (some @ columns).reshape(part.shape)
+    kernel, stride, dilation, before = geometry
+    images, channels, space = len(x), x.shape[1] // groups, x.shape[2:]
+    y = np.empty((images, groups, filters, math.prod(size)), x.dtype)
+    most = columns_at_once(x.size + y.size + matrix.size, matrix.size)
+    for at, _, _, columns in pieces(x, groups, size, geometry, most):
+        multiply_into(y, at, matrix, columns)
         if bias is not None:
             y[at] += bias.reshape(groups, filters, 1)[at[1]]
 
+    def turn(matrix: Array, shape: tuple[int, ...]) -> Array:
+        turned = np.flip(matrix.reshape(*shape, *kernel), tuple(range(3, 3 + len(kernel))))
+        return turned.swapaxes(1, 2).reshape(groups, shape[2], -1)
+
     def backward(g: Array) -> tuple[Array, Array]:
+        if max(stride) == 1 and channels >= filters:
+            turned = turn(matrix, (groups, filters, channels))
+            g_turned, flat = np.zeros_like(turned), x.reshape(images, groups, channels, -1)
+            gx = np.empty_like(flat)
+            sides = zip(kernel, dilation, before, strict=True)
+            how = kernel, stride, dilation, tuple((k - 1) * d - lo for k, d, lo in sides)
+            g = g.reshape(images, groups * filters, *size)
+            for at, _, _, columns in pieces(g, groups, space, how, most):
+                multiply_into(gx, at, turned, columns)
+                g_turned[at[1]] += rows_of(flat, at) @ columns.swapaxes(1, 2)
+            return gx.reshape(x.shape), turn(g_turned, (groups, channels, filters))
         gx, g_matrix = np.zeros_like(x), np.zeros_like(matrix)
         multiply = np.multiply if filters == 1 else np.matmul
-        for at, read, how, columns in pieces():
-            some = matrix[at[1]]
-            part = np.moveaxis(g[at], 0, 2).reshape(len(some), filters, -1)
-            flat = columns.reshape(len(some), depth, -1)
-            g_matrix[at[1]] += part @ flat.swapaxes(1, 2)
-            multiply(some.swapaxes(1, 2), part, out=flat)
-            fold(columns, gx[read].swapaxes(0, 1), *how)
+        for at, read, piece, columns in pieces(x, groups, size, geometry, most):
+            part = rows_of(g, at)
+            g_matrix[at[1]] += part @ columns.swapaxes(1, 2)
+            multiply(matrix[at[1]].swapaxes(1, 2), part, out=columns)
+            target = gx[read].swapaxes(0, 1)
+            shape = len(target), *kernel, target.shape[1], *piece[0]
+            fold(columns.reshape(shape), target, *piece)
         return gx, g_matrix
 
     return y, backward
+
+
+def columns_at_once(whole: int, weight: int) -> int:
+    """Elements of columns to make at a time.
+
+    They should stay in the cache next to a processor core, but be as many as those of the weight,
+    which is read anew for each piece. With what making them needs they are fewer than those of
+    input, output and weight together, of which there are `whole`, or than 2^15.
+    """
+    return max(1 << 14, min(max(1 << 18, weight), whole // 2))
+
+
+def pieces(
+    x: Array, groups: int, size: tuple[int, ...], geometry: tuple[tuple[int, ...], ...], most: int
+) -> Iterator[tuple[Any, Any, Any, Array]]:
+    """The windows of x in pieces of at most so many elements, as (groups, elements, windows).
+
+    With each: its index in (N, groups, channels, windows), its index in x, and what `unfold` was
+    told.
+    """
+    (kernel, *_), (stride, *_), (dilation, *_), before = geometry
+    per_row, channels = math.prod(size[1:]), x.shape[1] // groups
+    row_size = channels * math.prod(geometry[0]) * per_row
+    for n, some, rows in tiles(len(x), groups, size[0], row_size, most):
+        first = rows.start * stride - before[0]
+        end = (rows.stop - 1) * stride + (kernel - 1) * dilation + 1 - before[0]
+        inside = slice(max(0, first), max(0, end))
+        read = n, slice(some.start * channels, some.stop * channels), inside
+        windows = rows.stop - rows.start, *size[1:]
+        how = windows, *geometry[:3], (inside.start - first, *before[1:])
+        columns = unfold(x[read].swapaxes(0, 1), *how)
+        at = n, some, slice(None), slice(rows.start * per_row, rows.stop * per_row)
+        shape = some.stop - some.start, channels * math.prod(geometry[0]), -1
+        yield at, read, how, columns.reshape(shape)
+
+
+def multiply_into(y: Array, at: Any, matrix: Array, columns: Array) -> None:
+    """Put the product of a piece's columns, and its groups of the matrix, where it belongs."""
+    part = y[at]
+    if len(part) == 1:
+        np.matmul(matrix[at[1]], columns, out=part[0])
+    else:
+        part = np.moveaxis(part, 0, 2)
+        part[...] = (matrix[at[1]] @ columns).reshape(part.shape)
+
+
+def rows_of(y: Array, at: Any) -> Array:
+    """A piece of (N, groups, channels, windows) as (groups, channels, all windows)."""
+    part = np.moveaxis(y[at], 0, 2)
+    return part.reshape(*part.shape[:2], -1)

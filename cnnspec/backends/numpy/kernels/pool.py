@@ -57,11 +57,15 @@ def max_along(x: Array, axis: int, windows: int, *geometry: int) -> Forward:
         np.maximum(y[at], x[read], out=y[at])
 
     def backward(g: Array) -> Array:
-        gx, pending = np.zeros_like(x), np.ones(y.shape, bool)
-        for at, read in places:
-            hit = pending[at] & (x[read] == y[at])
-            gx[read] += g[at] * hit
-            pending[at] &= ~hit
+        gx, step = np.zeros_like(x), max(1, (1 << 17) * len(x) // x.size)
+        for n in range(0, len(x), step):  # a few images at a time stay in the cache
+            some = slice(n, n + step)
+            x_part, y_part, g_part, gx_part = x[some], y[some], g[some], gx[some]
+            pending = np.ones(y_part.shape, bool)
+            for at, read in places:
+                hit = pending[at] & (x_part[read] == y_part[at])
+                gx_part[read] += g_part[at] * hit
+                pending[at] ^= hit
         return gx
 
     return y, kept(backward)
