@@ -28,7 +28,7 @@ class Layer:
             self.gradients[name] = gradient if known is None else known + gradient
 
 
-def kept(backward: Callable[[Array], Any]) -> Callable[[Array], Any]:
+def keeping(backward: Callable[[Array], Any]) -> Callable[[Array], Any]:
     """The backward pass; inside of `predict` it is dropped, with every array that it refers to."""
     return backward if Layer.keeps else dropped
 
@@ -52,8 +52,6 @@ def walk(item: object, path: str, seen: set[int]) -> Iterator[tuple[str, Layer]]
 
 class Model:
     """A network or a part of one; its attributes: layers, models, lists or dicts of these."""
-
-    forward: Callable[..., Any]
 
     def layers(self) -> list[tuple[str, Layer]]:
         """Every layer with its path, such as ("block1.conv2", ...), in order of construction."""
@@ -96,7 +94,7 @@ class Model:
         for name, array in own.items():
             array[...] = state[name]
 
-    def predict(self, *inputs: Array) -> Any:
+    def predict(self: Any, *inputs: Array) -> Any:
         """What `forward` computes in inference, without its backward and all that it would keep."""
         Layer.keeps = False
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnspec.backends.numpy.kernels.annotations import Array, Forward, Ints, Pads
-from cnnspec.backends.numpy.kernels.base import Layer, kept
+from cnnspec.backends.numpy.kernels.base import Layer, keeping
 from cnnspec.backends.numpy.kernels.window import (
     fold,
     pad_indexed,
@@ -107,7 +107,7 @@ class Conv(Layer):
                 self.accumulate("bias", g.sum((0, *kernel_axes)))
             return unpad(gx) if unpad else gx
 
-        return y.reshape(len(x), filters, *size), kept(backward)
+        return y.reshape(len(x), filters, *size), keeping(backward)
 
 
 def by_pixel(
@@ -118,7 +118,7 @@ def by_pixel(
     x is (N, C, *space), the matrix (groups, filters / groups, C / groups), what comes out
     (N, groups, filters / groups, pixels); backward gives the gradients of x and of the matrix.
     """
-    used = (..., *(slice(None, None, step) for step in stride))
+    used: tuple[Any, ...] = (..., *(slice(None, None, step) for step in stride))
     pixels = x[used].reshape(len(x), len(matrix), matrix.shape[2], -1)
 
     def backward(g: Array) -> tuple[Array, Array]:
@@ -144,12 +144,12 @@ def by_column(
     takes. With stride 1 the input's gradient is the convolution of g with the kernel turned round,
     and its columns serve for the weight's too; else the gradient of the columns is folded.
     """
-    groups, filters, depth = matrix.shape
+    groups, filters, _ = matrix.shape
     kernel, stride, dilation, before = geometry
     images, channels, space = len(x), x.shape[1] // groups, x.shape[2:]
     y = np.empty((images, groups, filters, math.prod(size)), x.dtype)
     most = columns_at_once(x.size + y.size + matrix.size, matrix.size)
-    for at, _, _, columns in pieces(x, groups, size, geometry, most):
+    for at, _, _, columns in column_pieces(x, groups, size, geometry, most):
         multiply_into(y, at, matrix, columns)
         if bias is not None:
             y[at] += bias.reshape(groups, filters, 1)[at[1]]
@@ -166,13 +166,13 @@ def by_column(
             sides = zip(kernel, dilation, before, strict=True)
             how = kernel, stride, dilation, tuple((k - 1) * d - lo for k, d, lo in sides)
             g = g.reshape(images, groups * filters, *size)
-            for at, _, _, columns in pieces(g, groups, space, how, most):
+            for at, _, _, columns in column_pieces(g, groups, space, how, most):
                 multiply_into(gx, at, turned, columns)
                 g_turned[at[1]] += rows_of(flat, at) @ columns.swapaxes(1, 2)
             return gx.reshape(x.shape), turn(g_turned, (groups, channels, filters))
         gx, g_matrix = np.zeros_like(x), np.zeros_like(matrix)
         multiply = np.multiply if filters == 1 else np.matmul
-        for at, read, piece, columns in pieces(x, groups, size, geometry, most):
+        for at, read, piece, columns in column_pieces(x, groups, size, geometry, most):
             part = rows_of(g, at)
             g_matrix[at[1]] += part @ columns.swapaxes(1, 2)
             multiply(matrix[at[1]].swapaxes(1, 2), part, out=columns)
@@ -194,7 +194,7 @@ def columns_at_once(whole: int, weight: int) -> int:
     return max(1 << 14, min(max(1 << 18, weight), whole // 2))
 
 
-def pieces(
+def column_pieces(
     x: Array, groups: int, size: tuple[int, ...], geometry: tuple[tuple[int, ...], ...], most: int
 ) -> Iterator[tuple[Any, Any, Any, Array]]:
     """The windows of x in pieces of at most so many elements, as (groups, elements, windows).
@@ -231,4 +231,5 @@ def multiply_into(y: Array, at: Any, matrix: Array, columns: Array) -> None:
 def rows_of(y: Array, at: Any) -> Array:
     """A piece of (N, groups, channels, windows) as (groups, channels, all windows)."""
     part = np.moveaxis(y[at], 0, 2)
-    return part.reshape(*part.shape[:2], -1)
+    flat: Array = part.reshape(*part.shape[:2], -1)
+    return flat

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnspec.backends.numpy.kernels.annotations import Array, Forward
-from cnnspec.backends.numpy.kernels.base import Layer, kept
+from cnnspec.backends.numpy.kernels.base import Layer, keeping
 
 
 class BatchNorm(Layer):
@@ -66,20 +66,22 @@ class BatchNorm(Layer):
                 self.accumulate("weight", along)
                 self.accumulate("bias", g_bias)
             if not training:
-                return g * scale.reshape(shape)
+                gx: Array = g * scale.reshape(shape)
+                return gx
             gx = centred * (-along * inverse / elements).reshape(shape)
             gx += g
             gx -= (g_bias / elements).reshape(shape)
             gx *= scale.reshape(shape)
             return gx
 
-        return y, kept(backward)
+        return y, keeping(backward)
 
 
 def channel_dots(a: Array, b: Array) -> Array:
     """Sum of a b over all samples and positions, for each channel."""
     flat = (*a.shape[:2], -1)
-    return np.vecdot(a.reshape(flat), b.reshape(flat)).sum(0)
+    dots: Array = np.vecdot(a.reshape(flat), b.reshape(flat)).sum(0)
+    return dots
 
 
 class LayerNorm(Layer):

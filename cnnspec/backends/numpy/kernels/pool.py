@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from cnnspec.backends.numpy.kernels.annotations import Array, Forward, Ints, Pads
-from cnnspec.backends.numpy.kernels.base import kept
+from cnnspec.backends.numpy.kernels.base import keeping
 from cnnspec.backends.numpy.kernels.window import (
     pad_constant,
     pad_pairs,
     per_axis,
-    taps,
     window_counts,
+    window_reads,
     window_slices,
 )
 
@@ -41,7 +42,7 @@ def max_pool(
             g = step(g)
         return g
 
-    return x, kept(backward)
+    return x, keeping(backward)
 
 
 def max_along(x: Array, axis: int, windows: int, *geometry: int) -> Forward:
@@ -49,8 +50,8 @@ def max_along(x: Array, axis: int, windows: int, *geometry: int) -> Forward:
 
     The geometry is kernel, stride, dilation and padding before.
     """
-    lead = (slice(None),) * axis
-    found = taps(x.shape[axis], windows, *geometry)
+    lead: tuple[Any, ...] = (slice(None),) * axis
+    found = window_reads(x.shape[axis], windows, *geometry)
     places = [((*lead, some), (*lead, elements)) for some, elements in found]
     y = np.full((*x.shape[:axis], windows, *x.shape[axis + 1 :]), -math.inf, x.dtype)
     for at, read in places:
@@ -68,7 +69,7 @@ def max_along(x: Array, axis: int, windows: int, *geometry: int) -> Forward:
                 pending[at] ^= hit
         return gx
 
-    return y, kept(backward)
+    return y, keeping(backward)
 
 
 def sum_pool(
@@ -156,7 +157,7 @@ def global_avg_pool(x: Array) -> Forward:
     space = tuple(range(2, x.ndim))
     elements = math.prod(x.shape[2:])
     y = x.mean(space, keepdims=True)
-    return y, kept(lambda g: np.broadcast_to(g / elements, x.shape))
+    return y, keeping(lambda g: np.broadcast_to(g / elements, x.shape))
 
 
 def global_max_pool(x: Array) -> Forward:
@@ -171,4 +172,4 @@ def global_max_pool(x: Array) -> Forward:
         np.put_along_axis(gx, first, g.reshape(y.shape), 2)
         return gx.reshape(x.shape)
 
-    return y.reshape(sizes), kept(backward)
+    return y.reshape(sizes), keeping(backward)

@@ -57,7 +57,7 @@ def window_slices(
     ]
 
 
-def taps(
+def window_reads(
     n: int, windows: int, kernel: int, stride: int, dilation: int, before: int
 ) -> list[tuple[slice, slice]]:
     """For each element of a kernel along one axis: in which windows it meets one of n elements.
@@ -81,11 +81,11 @@ def unfold(x: Array, windows: tuple[int, ...], *geometry: tuple[int, ...]) -> Ar
     long runs. The geometry is kernel, stride, dilation and padding before, for each axis.
     """
     rank = len(windows)
-    lead = (slice(None),) * (rank + 1)
+    lead: tuple[Any, ...] = (slice(None),) * (rank + 1)
     for count, kernel, *how in reversed(list(zip(windows, *geometry, strict=True))):
         shape = x.shape[0], kernel, *x.shape[1 : rank + 1], count, *x.shape[rank + 2 :]
         y = np.empty(shape, x.dtype)
-        for q, (some, elements) in enumerate(taps(x.shape[rank + 1], count, kernel, *how)):
+        for q, (some, elements) in enumerate(window_reads(x.shape[rank + 1], count, kernel, *how)):
             part = y[:, q]
             part[(*lead, slice(some.start))] = 0
             part[(*lead, some)] = x[(*lead, elements)]
@@ -97,12 +97,12 @@ def unfold(x: Array, windows: tuple[int, ...], *geometry: tuple[int, ...]) -> Ar
 def fold(g: Array, x: Array, windows: tuple[int, ...], *geometry: tuple[int, ...]) -> None:
     """Add each element of `unfold`'s result to the element of `x` that it came from."""
     rank = len(windows)
-    lead = (slice(None),) * (rank + 1)
+    lead: tuple[Any, ...] = (slice(None),) * (rank + 1)
     for axis, (count, kernel, *how) in enumerate(zip(windows, *geometry, strict=True)):
         n = x.shape[2 + axis]
         shape = g.shape[0], *g.shape[2 : rank + 2], n, *g.shape[rank + 3 :]
         target = x if axis == rank - 1 else np.zeros(shape, g.dtype)
-        for q, (some, elements) in enumerate(taps(n, count, kernel, *how)):
+        for q, (some, elements) in enumerate(window_reads(n, count, kernel, *how)):
             target[(*lead, elements)] += g[:, q][(*lead, some)]
         g = target
 
