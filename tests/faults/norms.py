@@ -68,8 +68,7 @@ FAULTS = (
     ),
     Fault(
         "training and inference exchanged",
-        NUMPY, BATCH, "        if training:\n            if elements",
-        "        if not training:\n            if elements", "bn", "forward",
+        NUMPY, BATCH, "self.bn.forward(x, training)", "self.bn.forward(x, not training)", "bn", "forward",
     ),
     Fault(
         "running statistics normalise in training too",
