@@ -23,8 +23,8 @@ import torch
 import cnnspec
 from benchmarks.harness import Result, of_pairs
 from cnnspec.backends.program import Program
-from cnnspec.training import default_training
 from cnnspec.graph import Graph
+from cnnspec.training import default_training
 
 PAIRS = 7
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -68,7 +68,8 @@ FAULTS = (
     ),
     Fault(
         "training and inference exchanged",
-        NUMPY, BATCH, "self.bn.forward(x, training)", "self.bn.forward(x, not training)", "bn", "forward",
+        NUMPY, BATCH, "self.bn.forward(x, training)", "self.bn.forward(x, not training)",
+        "bn", "forward",
     ),
     Fault(
         "running statistics normalise in training too",

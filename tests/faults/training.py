@@ -59,7 +59,8 @@ FAULTS = (
     Fault("eps inside the root", NUMPY, NET,
           "np.sqrt(v, out=change)\n        change /= math.sqrt(1 - beta2**t)\n"
           "        change += self.eps",
-          "np.sqrt(v + self.eps**2, out=change)\n        change /= math.sqrt(1 - beta2**t)", STEPS, train=ADAM),
+          "np.sqrt(v + self.eps**2, out=change)\n        change /= math.sqrt(1 - beta2**t)",
+          STEPS, train=ADAM),
     Fault("bias correction one step ahead", KERAS, NET, "self.iterations + 1",
           "self.iterations + 2", STEPS, train=ADAM),
     Fault("bias correction one step ahead", NUMPY, NET, "self.steps.get(name, 0) + 1",
