@@ -23,6 +23,7 @@ NAMES = (
     "torch_model",
     "keras_model",
     "numpy_model",
+    "numpy_networks",
     "train_torch",
     "train_keras",
     "optimized",

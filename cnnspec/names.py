@@ -35,8 +35,8 @@ EMITTED_ATTRIBUTES = frozenset(
     # Attributes of the classes that the back ends write.
     """
     accumulate astype at child frozen gradients index count input last layers load_state
-    load_weights logits name_random_layers named_layers outputs_and_logits part save_weights self
-    state statistics zero_gradients
+    load_weights logits name_random_layers named_layers outputs_and_logits part predict
+    save_weights self state statistics zero_gradients
     """.split()
 )
 

@@ -113,7 +113,7 @@ FAULTS = [
     ("torch", "0.01 * 0.5 **", "0.01 * 0.4 **", None, None),
     ("torch", 'reduction="sum"), targets.numel()', 'reduction="sum"), 11', None, None),
     ("numpy", "np.where(x > 0, g, slope * g)", "np.where(x > 0, g, 0.1 * g)", "leaky_relu1", 10),
-    ("numpy", "return y, lambda g: np.where(y > 0, g, 0)", "return y, lambda g: g", "relu1", 7),
+    ("numpy", "return y, keeping(lambda g: g * (y > 0))", "return y, lambda g: g", "relu1", 7),
     ("keras", "momentum=0.9", "momentum=0.1", "bn1", 6),
     ("keras", "epsilon=1e-05", "epsilon=1e-03", "bn1", 6),
 ]

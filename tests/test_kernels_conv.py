@@ -165,8 +165,9 @@ def test_conv_in_pieces_is_conv_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(
         conv_file,
         "tiles",
-        lambda n, rows, _: [
-            (slice(i, i + 1), slice(r, r + 1)) for i in range(n) for r in range(rows)
+        lambda n, groups, rows, *_: [
+            (slice(i, i + 1), slice(k, k + 1), slice(r, r + 1))
+            for i, k, r in np.ndindex(n, groups, rows)
         ],
     )
     y1, backward1 = layer.forward(x)
@@ -176,14 +177,18 @@ def test_conv_in_pieces_is_conv_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("images", "rows", "row_size"), [(5, 7, 1), (5, 7, 1 << 17), (3, 9, 1 << 30)]
+    ("images", "groups", "rows", "row_size"),
+    [(5, 1, 7, 1), (5, 1, 7, 30), (5, 3, 7, 10), (3, 2, 9, 1 << 30), (5, 4, 7, 2)],
 )
-def test_tiles_cover_everything_once(images: int, rows: int, row_size: int) -> None:
-    seen = np.zeros((images, rows), int)
-    for n, r in tiles(images, rows, row_size):
+def test_tiles_cover_everything_once(images: int, groups: int, rows: int, row_size: int) -> None:
+    seen = np.zeros((images, groups, rows), int)
+    for n, g, r in tiles(images, groups, rows, row_size, 100):
         assert n.stop <= images
+        assert g.stop <= groups
         assert r.stop <= rows
-        seen[n, r] += 1
+        piece = seen[n, g, r]
+        assert piece.size * row_size <= 100 or piece.size == 1
+        piece += 1
     assert (seen == 1).all()
 
 

@@ -48,7 +48,7 @@ FAULTS = (
     Fault("the slopes of two channels exchanged", TORCH, PRELU, "self.f(x)",
           "F.prelu(x, self.f.weight.flip(0))", "f", "forward"),
     Fault("the derivative of relu at 0 is 1", NUMPY, "- relu: {name: f}",
-          "np.where(y > 0, g, 0)", "np.where(x >= 0, g, 0)", "f", "input_gradient"),
+          "g * (y > 0)", "g * (x >= 0)", "f", "input_gradient"),
     Fault("the derivative of hard tanh at its bounds is 1", TORCH, "- hard_tanh: {name: f}",
           "F.hardtanh(x)", "x.clamp(-1, 1)", "f", "input_gradient"),
     Fault("the derivative of relu6 at its bounds is 1", NUMPY, "- relu6: {name: f}",

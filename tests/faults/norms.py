@@ -68,8 +68,8 @@ FAULTS = (
     ),
     Fault(
         "training and inference exchanged",
-        NUMPY, BATCH, "        if training:\n            elements",
-        "        if not training:\n            elements", "bn", "forward",
+        NUMPY, BATCH, "self.bn.forward(x, training)", "self.bn.forward(x, not training)",
+        "bn", "forward",
     ),
     Fault(
         "running statistics normalise in training too",
@@ -80,12 +80,11 @@ FAULTS = (
     ),
     Fault(
         "the gradient of a batch's mean is missing",
-        NUMPY, BATCH, "g = g - g.mean(axes, keepdims=True) - normalised * along",
-        "g = g - normalised * along", "bn", "input_gradient",
+        NUMPY, BATCH, "gx -= (g_bias / elements)", "gx -= (0 * g_bias)", "bn", "input_gradient",
     ),
     Fault(
         "the gradient of a scale without the normalisation",
-        NUMPY, BATCH, "(g * normalised).sum(axes)", "(g * centred).sum(axes)",
+        NUMPY, BATCH, "channel_dots(g, from_mean) * inverse", "channel_dots(g, from_mean)",
         "bn", "parameter_gradient",
     ),
     Fault(

@@ -21,18 +21,18 @@ FAULTS = (
     ),
     Fault(
         "max pool padded with zeros",
-        NUMPY, MAX, "pad_pairs(pads, rank), -math.inf", "pad_pairs(pads, rank), 0.0",
+        NUMPY, MAX, "-math.inf, x.dtype", "0.0, x.dtype",
         "pool", "forward",
     ),
     Fault("max pool padded with zeros", KERAS, MAX, "-math.inf", "0.0", "pool", "forward"),
     Fault(
         "of equal elements all get the gradient",
-        NUMPY, EVEN_MAX, "pending &= ~hit", "pending &= True", "pool", "input_gradient",
+        NUMPY, EVEN_MAX, "pending[at] ^= hit", "pending[at] ^= False", "pool", "input_gradient",
     ),
     Fault(
         "of equal elements the last one gets the gradient",
-        NUMPY, EVEN_MAX, "for index in slices:\n            hit",
-        "for index in slices[::-1]:\n            hit", "pool", "input_gradient",
+        NUMPY, EVEN_MAX, "for at, read in places:\n                hit",
+        "for at, read in places[::-1]:\n                hit", "pool", "input_gradient",
     ),
     Fault(
         "equal elements share the gradient",

@@ -57,8 +57,10 @@ FAULTS = (
     Fault("eps not beside the corrected root", KERAS, NET, "self.epsilon * root", "self.epsilon",
           STEPS, train=ADAM),
     Fault("eps inside the root", NUMPY, NET,
-          "np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps",
-          "np.sqrt(v + self.eps**2) / math.sqrt(1 - beta2**t)", STEPS, train=ADAM),
+          "np.sqrt(v, out=change)\n        change /= math.sqrt(1 - beta2**t)\n"
+          "        change += self.eps",
+          "np.sqrt(v + self.eps**2, out=change)\n        change /= math.sqrt(1 - beta2**t)",
+          STEPS, train=ADAM),
     Fault("bias correction one step ahead", KERAS, NET, "self.iterations + 1",
           "self.iterations + 2", STEPS, train=ADAM),
     Fault("bias correction one step ahead", NUMPY, NET, "self.steps.get(name, 0) + 1",
@@ -73,8 +75,11 @@ FAULTS = (
     Fault("biases do not decay", NUMPY, NET, "bool(decay) and not",
           "p.ndim > 1 and bool(decay) and not", STEPS, train=DECAY),
     Fault("the learning rate inside the buffer", NUMPY, NET,
-          "b = gradient if b is None else self.momentum * b + (1 - self.dampening) * gradient\n"
-          "        self.buffers[name] = b\n"
+          "if b is None:\n"
+          "            b = self.buffers[name] = gradient.copy()\n"
+          "        else:\n"
+          "            b *= self.momentum\n"
+          "            b += (1 - self.dampening) * gradient if self.dampening else gradient\n"
           "        return rate * (gradient + self.momentum * b if self.nesterov else b)",
           "b = rate * gradient + (0 if b is None else self.momentum * b)\n"
           "        self.buffers[name] = b\n"

@@ -167,8 +167,11 @@ class NumpySession:
     ) -> dict[str, Array]:
         """Outputs by name."""
         _position(self.model, at)
-        outputs, _ = self.model.forward(*self._inputs(inputs), training)
-        return self._named(outputs)
+        arrays = self._inputs(inputs)
+        # A file that somebody else has written need not have more than `forward`.
+        if training or not hasattr(self.model, "predict"):
+            return self._named(self.model.forward(*arrays, training)[0])
+        return self._named(self.model.predict(*arrays))
 
     def gradients(
         self,

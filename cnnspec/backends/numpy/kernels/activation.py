@@ -8,13 +8,13 @@ import numpy as np
 from scipy import special
 
 from cnnspec.backends.numpy.kernels.annotations import Array, Forward
-from cnnspec.backends.numpy.kernels.base import Layer
+from cnnspec.backends.numpy.kernels.base import Layer, keeping
 
 
 def relu(x: Array) -> Forward:
     """max(x, 0)."""
-    y = np.maximum(x, 0)
-    return y, lambda g: np.where(y > 0, g, 0)
+    y = np.clip(x, 0, math.inf)  # faster than np.maximum with a number
+    return y, keeping(lambda g: g * (y > 0))
 
 
 def leaky_relu(x: Array, slope: float = 0.01) -> Forward:
@@ -66,19 +66,19 @@ def logistic(x: Array) -> Array:
 def sigmoid(x: Array) -> Forward:
     """1 / (1 + exp(-x))."""
     y = logistic(x)
-    return y, lambda g: g * y * (1 - y)
+    return y, keeping(lambda g: g * y * (1 - y))
 
 
 def silu(x: Array) -> Forward:
     """Compute x sigmoid(x)."""
     s = logistic(x)
-    return x * s, lambda g: g * s * (1 + x * (1 - s))
+    return x * s, keeping(lambda g: g * s * (1 + x * (1 - s)))
 
 
 def tanh(x: Array) -> Forward:
     """Hyperbolic tangent."""
     y = np.tanh(x)
-    return y, lambda g: g * (1 - y * y)
+    return y, keeping(lambda g: g * (1 - y * y))
 
 
 def gelu(x: Array) -> Forward:
@@ -90,7 +90,7 @@ def gelu(x: Array) -> Forward:
         gx: Array = g * (phi + x * density)
         return gx
 
-    return x * phi, backward
+    return x * phi, keeping(backward)
 
 
 def softmax(x: Array) -> Forward:
@@ -109,7 +109,7 @@ def log_softmax(x: Array) -> Forward:
 
 def relu6(x: Array) -> Forward:
     """min(max(x, 0), 6)."""
-    return np.clip(x, 0, 6), lambda g: np.where((x > 0) & (x < 6), g, 0)
+    return np.clip(x, 0, 6), keeping(lambda g: g * ((x > 0) & (x < 6)))
 
 
 def celu(x: Array, alpha: float = 1.0) -> Forward:
@@ -164,7 +164,7 @@ def hard_sigmoid(x: Array) -> Forward:
 def hard_swish(x: Array) -> Forward:
     """Compute x hard_sigmoid(x)."""
     y, hard_sigmoid_backward = hard_sigmoid(x)
-    return x * y, lambda g: g * y + hard_sigmoid_backward(g * x)
+    return x * y, keeping(lambda g: g * y + hard_sigmoid_backward(g * x))
 
 
 def hard_tanh(x: Array) -> Forward:

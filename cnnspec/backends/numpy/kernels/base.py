@@ -13,6 +13,8 @@ from cnnspec.backends.numpy.kernels.annotations import Array, Forward
 class Layer:
     """Parameters, running statistics and summed gradients, by name."""
 
+    keeps = True
+
     def __init__(self) -> None:
         self.parameters: dict[str, Array] = {}
         self.statistics: dict[str, Array] = {}
@@ -24,6 +26,16 @@ class Layer:
         if name not in self.frozen:
             known = self.gradients.get(name)
             self.gradients[name] = gradient if known is None else known + gradient
+
+
+def keeping(backward: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """The backward pass; inside of `predict` it is dropped, with every array that it refers to."""
+    return backward if Layer.keeps else dropped
+
+
+def dropped(g: Array) -> Array:
+    """Stand where a backward pass would."""
+    raise RuntimeError("`predict` keeps nothing that a backward pass needs")
 
 
 def walk(item: object, path: str, seen: set[int]) -> Iterator[tuple[str, Layer]]:
@@ -81,6 +93,14 @@ class Model:
                 raise ValueError(f"{name}: {state[name].shape} instead of {array.shape}")
         for name, array in own.items():
             array[...] = state[name]
+
+    def predict(self: Any, *inputs: Array) -> Any:
+        """What `forward` computes in inference, without its backward and all that it would keep."""
+        Layer.keeps = False
+        try:
+            return self.forward(*inputs)[0]
+        finally:
+            Layer.keeps = True
 
     def load_weights(self, path: str) -> None:
         """Read parameters and running statistics from a safetensors file."""

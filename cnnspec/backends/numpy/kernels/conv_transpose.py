@@ -68,7 +68,8 @@ class ConvTranspose(Layer):
             """Images, pixels of the input in some rows, and the part of `array` they write to."""
             step, reach = self.stride[0], (self.kernel[0] - 1) * self.dilation[0] + 1
             array = array[(slice(None), slice(None), *inside)]
-            for n, rows in tiles(images, space[0], groups * matrix.shape[2] * per_row):
+            row_size = groups * matrix.shape[2] * per_row
+            for n, _, rows in tiles(images, 1, space[0], row_size, 1 << 18):
                 pixels = slice(rows.start * per_row, rows.stop * per_row)
                 yield n, pixels, array[n, :, rows.start * step : (rows.stop - 1) * step + reach]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cnnspec.backends.numpy.kernels.annotations import Array
+from cnnspec.backends.numpy.kernels.base import keeping
 
 
 def add(*xs: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
@@ -14,7 +15,7 @@ def add(*xs: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
     y = xs[0]
     for x in xs[1:]:
         y = y + x
-    return y, lambda g: (g,) * len(xs)
+    return y, keeping(lambda g: (g,) * len(xs))
 
 
 def subtract(a: Array, b: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
@@ -53,7 +54,7 @@ def product(*xs: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
             gradients.append(gx.sum(used, keepdims=True))
         return tuple(gradients)
 
-    return y, backward
+    return y, keeping(backward)
 
 
 def concat(*xs: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:

@@ -39,13 +39,21 @@ class Adam(Optimizer):
         t = self.steps[name] = self.steps.get(name, 0) + 1
         m = self.means.setdefault(name, np.zeros_like(gradient))
         v = self.squares.setdefault(name, np.zeros_like(gradient))
-        m += (1 - beta1) * (gradient - m)
+        change = gradient - m  # and further below in its place: these arrays are long
+        change *= 1 - beta1
+        m += change
+        np.multiply(gradient, gradient, out=change)
+        change *= 1 - beta2
         v *= beta2
-        v += (1 - beta2) * gradient * gradient
+        v += change
         if self.amsgrad:
             v = self.largest[name] = np.maximum(self.largest.get(name, v), v)
-        scale = np.sqrt(v) / math.sqrt(1 - beta2**t) + self.eps
-        return rate / (1 - beta1**t) * (m / scale)
+        np.sqrt(v, out=change)
+        change /= math.sqrt(1 - beta2**t)
+        change += self.eps
+        np.divide(m, change, out=change)
+        change *= rate / (1 - beta1**t)
+        return change
 
 
 class NAdam(Optimizer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnspec.backends.numpy.kernels.annotations import Array, Forward
-from cnnspec.backends.numpy.kernels.base import Layer
+from cnnspec.backends.numpy.kernels.base import Layer, keeping
 
 
 class BatchNorm(Layer):
@@ -33,41 +33,55 @@ class BatchNorm(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Forward:
         """(N, C) or (N, C, *space) to the same shape."""
-        axes = (0, *range(2, x.ndim))
         shape = (1, -1, *(1 for _ in x.shape[2:]))
+        elements = x.size // x.shape[1]
         if training:
-            elements = x.size // x.shape[1]
             if elements == 1:
                 raise ValueError(f"batch norm needs several values per channel, not {x.shape}")
-            centred = x - x.mean(axes, keepdims=True)
-            variance = np.square(centred).mean(axes, keepdims=True)
+            mean = x.mean((0, *range(2, x.ndim)))
+            centred = x - mean.reshape(shape)
+            variance = channel_dots(centred, centred) / elements
             factor = elements / (elements - 1) if self.unbiased else 1.0
-            for name, value in (
-                ("running_mean", x.mean(axes)),
-                ("running_var", variance.reshape(-1) * factor),
-            ):
+            for name, value in (("running_mean", mean), ("running_var", variance * factor)):
                 running = self.statistics[name]
                 running[...] = (1 - self.momentum) * running + self.momentum * value
         else:
-            centred = x - self.statistics["running_mean"].reshape(shape)
-            variance = self.statistics["running_var"].reshape(shape)
+            mean, variance = self.statistics["running_mean"], self.statistics["running_var"]
+            centred = None
         inverse = 1 / np.sqrt(variance + self.eps)
-        normalised = centred * inverse
         affine = "weight" in self.parameters
-        weight = self.parameters["weight"].reshape(shape) if affine else 1
-        y = normalised * weight + self.parameters["bias"].reshape(shape) if affine else normalised
+        scale = self.parameters["weight"] * inverse if affine else inverse
+        offset = self.parameters["bias"] if affine else np.zeros_like(mean)
+        if training:
+            y = centred * scale.reshape(shape)
+        else:
+            y, offset = x * scale.reshape(shape), offset - mean * scale
+        y += offset.reshape(shape)
 
         def backward(g: Array) -> Array:
+            from_mean = centred if training else x - mean.reshape(shape)
+            g_bias = g.sum((0, *range(2, x.ndim)))
+            along = channel_dots(g, from_mean) * inverse
             if affine:
-                self.accumulate("weight", (g * normalised).sum(axes))
-                self.accumulate("bias", g.sum(axes))
-            if training:
-                along = (g * normalised).mean(axes, keepdims=True)
-                g = g - g.mean(axes, keepdims=True) - normalised * along
-            gx: Array = g * (weight * inverse)
+                self.accumulate("weight", along)
+                self.accumulate("bias", g_bias)
+            if not training:
+                gx: Array = g * scale.reshape(shape)
+                return gx
+            gx = centred * (-along * inverse / elements).reshape(shape)
+            gx += g
+            gx -= (g_bias / elements).reshape(shape)
+            gx *= scale.reshape(shape)
             return gx
 
-        return y, backward
+        return y, keeping(backward)
+
+
+def channel_dots(a: Array, b: Array) -> Array:
+    """Sum of a b over all samples and positions, for each channel."""
+    flat = (*a.shape[:2], -1)
+    dots: Array = np.vecdot(a.reshape(flat), b.reshape(flat)).sum(0)
+    return dots
 
 
 class LayerNorm(Layer):

@@ -59,6 +59,9 @@ class SGD(Optimizer):
         if not self.momentum:
             return rate * gradient
         b = self.buffers.get(name)
-        b = gradient if b is None else self.momentum * b + (1 - self.dampening) * gradient
-        self.buffers[name] = b
+        if b is None:
+            b = self.buffers[name] = gradient.copy()
+        else:
+            b *= self.momentum
+            b += (1 - self.dampening) * gradient if self.dampening else gradient
         return rate * (gradient + self.momentum * b if self.nesterov else b)

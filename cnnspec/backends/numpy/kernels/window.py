@@ -20,6 +20,23 @@ def pad_pairs(pads: Pads, rank: int) -> tuple[tuple[int, int], ...]:
     return tuple((p, p) if isinstance(p, int) else (p[0], p[1]) for p in each)
 
 
+def window_counts(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+) -> tuple[int, ...]:
+    """How many windows there are along each axis."""
+    axes = zip(size, kernel, stride, dilation, pads, strict=True)
+    counts = tuple((n + sum(p) - (k - 1) * d - 1) // s + 1 for n, k, s, d, p in axes)
+    if min(counts) < 1:
+        raise ValueError(
+            f"a window of {kernel} with dilation {dilation} does not fit into {size} with {pads}"
+        )
+    return counts
+
+
 def window_slices(
     size: tuple[int, ...],
     kernel: tuple[int, ...],
@@ -27,12 +44,7 @@ def window_slices(
     dilation: tuple[int, ...],
 ) -> list[tuple[Any, ...]]:
     """For each kernel position, in row-major order, the elements it meets over all windows."""
-    counts = [
-        (n - (k - 1) * d - 1) // s + 1
-        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
-    ]
-    if min(counts) < 1:
-        raise ValueError(f"kernel {kernel} with dilation {dilation} does not fit into {size}")
+    counts = window_counts(size, kernel, stride, dilation, pad_pairs(0, len(size)))
     return [
         (
             ...,
@@ -43,6 +55,56 @@ def window_slices(
         )
         for at in np.ndindex(*kernel)
     ]
+
+
+def window_reads(
+    n: int, windows: int, kernel: int, stride: int, dilation: int, before: int
+) -> list[tuple[slice, slice]]:
+    """For each element of a kernel along one axis: in which windows it meets one of n elements.
+
+    Beside these windows stand the elements; in all others it meets padding.
+    """
+    found = []
+    for q in range(kernel):
+        offset = q * dilation - before
+        first = max(0, -(offset // stride))
+        end = max(first, min(windows, (n - 1 - offset) // stride + 1))
+        elements = slice(first * stride + offset, end * stride + offset, stride)
+        found.append((slice(first, end), elements))
+    return found
+
+
+def unfold(x: Array, windows: tuple[int, ...], *geometry: tuple[int, ...]) -> Array:
+    """What each window of (C, N, *space) holds, as (C, *kernel, N, *windows); 0 outside of it.
+
+    It is done axis by axis, the last one first, so that what is copied most often is copied in
+    long runs. The geometry is kernel, stride, dilation and padding before, for each axis.
+    """
+    rank = len(windows)
+    lead: tuple[Any, ...] = (slice(None),) * (rank + 1)
+    for count, kernel, *how in reversed(list(zip(windows, *geometry, strict=True))):
+        shape = x.shape[0], kernel, *x.shape[1 : rank + 1], count, *x.shape[rank + 2 :]
+        y = np.empty(shape, x.dtype)
+        for q, (some, elements) in enumerate(window_reads(x.shape[rank + 1], count, kernel, *how)):
+            part = y[:, q]
+            part[(*lead, slice(some.start))] = 0
+            part[(*lead, some)] = x[(*lead, elements)]
+            part[(*lead, slice(some.stop, None))] = 0
+        x = y
+    return x
+
+
+def fold(g: Array, x: Array, windows: tuple[int, ...], *geometry: tuple[int, ...]) -> None:
+    """Add each element of `unfold`'s result to the element of `x` that it came from."""
+    rank = len(windows)
+    lead: tuple[Any, ...] = (slice(None),) * (rank + 1)
+    for axis, (count, kernel, *how) in enumerate(zip(windows, *geometry, strict=True)):
+        n = x.shape[2 + axis]
+        shape = g.shape[0], *g.shape[2 : rank + 2], n, *g.shape[rank + 3 :]
+        target = x if axis == rank - 1 else np.zeros(shape, g.dtype)
+        for q, (some, elements) in enumerate(window_reads(n, count, kernel, *how)):
+            target[(*lead, elements)] += g[:, q][(*lead, some)]
+        g = target
 
 
 def window_view(
