@@ -719,6 +719,19 @@ define:
     layers: [inner: {d: $d}, inner: {share: inner1, d: $d}, conv: {filters: 3, kernel: 1}]
 layers: [outer, outer: {d: 0}, outer: {d: 3}]
 """
+NAMES_IN_NAMED_INSTANCES = """\
+cnnspec: 1
+input: [2, 4]
+define:
+  block2:
+    parameters: {c: 0}
+    layers:
+    - sequence:
+        name: own$(index + 1)
+        repeat: 2
+        layers: [{conv: {filters: 2, kernel: 1, name: part}}, {mish: {when: $(c > 1)}}, tanh]
+layers: [block2, block2: {c: 2}]
+"""
 
 
 @pytest.mark.parametrize(
@@ -733,6 +746,7 @@ layers: [outer, outer: {d: 0}, outer: {d: 3}]
         pytest.param(COHERENT_GRADIENT, id="coherent_gradient"),
         pytest.param(SHIFTED_IN_A_SEQUENCE, id="shifted_in_a_sequence"),
         pytest.param(SHARED_UNDER_A_CONDITION, id="shared_under_a_condition"),
+        pytest.param(NAMES_IN_NAMED_INSTANCES, id="names_in_named_instances"),
     ],
 )
 def test_what_random_networks_have_found(text: str) -> None:

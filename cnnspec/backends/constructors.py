@@ -221,6 +221,8 @@ class Constructor:
         for position, own in enumerate(names):
             trees = [chain.items[position] for chain in chains]
             label = f"{name}_{own or position}"
+            if all(isinstance(tree, Maybe) and tree.tree is None for tree in trees):
+                continue
             if all(isinstance(tree, Loop) for tree in trees):
                 loops = [tree for tree in trees if isinstance(tree, Loop)]
                 self._looped(writer, target, loops, view, label)
@@ -245,6 +247,9 @@ class Constructor:
             writer.line(f"{target}.extend([{', '.join(made)}])")
             return
         key = loops[0].key
+        if any(self._holds_names(one) for one in loops):  # no expression says it
+            self._written_out(writer, target, loops, view, name)
+            return
         for lead, between, tail in patterns(loops, view, self.spells, name):
             if key is not None and lead:
                 lead[0] = mark(key, lead[0])
@@ -260,6 +265,25 @@ class Constructor:
                 writer.line(f"{target}.add_module({instance_name(named, index)}, {layer})")
             return
         raise Mismatch(name)
+
+    def _written_out(
+        self, writer: Writer, target: str, loops: Sequence[Loop], view: View, name: str
+    ) -> None:
+        """Named instances that are containers of named layers, each with statements of its own."""
+        first = loops[0]
+        assert first.named is not None
+        if len({len(one.items) for one in loops}) > 1:
+            raise Mismatch(name)
+        for index in range(len(first.items)):
+            own = instance_name(first.named, index)
+            made = Code(f"{self.spells.sequential}()")
+            if first.key is not None and index == 0:
+                made = mark(first.key, made)
+            writer.line(f"{target}.add_module({own}, {made})")
+            trees = [one.items[index] for one in loops]
+            nested = [_named(_unrolled(tree)) for tree in trees if isinstance(tree, Chain)]
+            inner = f"{target}.{own[1:-1]}" if own[1:-1].isidentifier() else f"{target}[{own}]"
+            self._filled(writer, inner, nested, view, f"{name}_{index}")
 
     def _named_instances(self, writer: Writer, group: Group, view: View) -> None:
         loops = []

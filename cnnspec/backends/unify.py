@@ -237,6 +237,8 @@ def named_entries(chains: Sequence[Chain], view: View, spells: Spells, name: str
     for position, own in enumerate(names):
         trees = [chain.items[position] for chain in chains]
         label = f"{name}_{own or position}"
+        if all(isinstance(tree, Maybe) and tree.tree is None for tree in trees):
+            continue
         if all(isinstance(tree, Loop) for tree in trees):
             loops = [tree for tree in trees if isinstance(tree, Loop)]
             found += [Code(entry) for entry in named_loop(loops, view, spells, label)]
