@@ -727,9 +727,9 @@ define:
     parameters: {c: 0}
     layers:
     - sequence:
-        name: own$(index + 1)
+        name: one$(index + 1)
         repeat: 2
-        layers: [{conv: {filters: 2, kernel: 1, name: part}}, {mish: {when: $(c > 1)}}, tanh]
+        layers: [{conv: {filters: 2, kernel: 1, name: own}}, {mish: {when: $(c > 1)}}, tanh]
 layers: [block2, block2: {c: 2}]
 """
 
