@@ -732,6 +732,15 @@ define:
         layers: [{conv: {filters: 2, kernel: 1, name: own}}, {mish: {when: $(c > 1)}}, tanh]
 layers: [block2, block2: {c: 2}]
 """
+ARGUMENT_OF_A_REPEATED_LAYER = """\
+cnnspec: 1
+input: [3, 4]
+define:
+  block0:
+    parameters: {c: required}
+    layers: [{conv: {filters: $(max(c * 2 % 3, 1)), kernel: 3, padding: same}}, prelu: {repeat: 3}]
+layers: [block0: {c: 3}, block0: {c: 1}]
+"""
 
 
 @pytest.mark.parametrize(
@@ -747,6 +756,7 @@ layers: [block2, block2: {c: 2}]
         pytest.param(SHIFTED_IN_A_SEQUENCE, id="shifted_in_a_sequence"),
         pytest.param(SHARED_UNDER_A_CONDITION, id="shared_under_a_condition"),
         pytest.param(NAMES_IN_NAMED_INSTANCES, id="names_in_named_instances"),
+        pytest.param(ARGUMENT_OF_A_REPEATED_LAYER, id="argument_of_a_repeated_layer"),
     ],
 )
 def test_what_random_networks_have_found(text: str) -> None:

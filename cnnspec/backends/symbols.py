@@ -303,6 +303,7 @@ class View:
             if self._fits_extra(symbol, full):
                 self.symbols.used.add(symbol.name)
                 return Code(symbol.name)
+        wanted = wanted.replace(".", "_")  # of a part of a sequence
         name, number = wanted, 1
         while name in self.symbols.given or name in self.symbols.extra:
             number += 1
