@@ -738,7 +738,7 @@ input: [3, 4]
 define:
   block0:
     parameters: {c: required}
-    layers: [{conv: {filters: $(max(c * 2 % 3, 1)), kernel: 3, padding: same}}, prelu: {repeat: 3}]
+    layers: [{conv: {filters: "$(max(c * 2 % 3, 1))", kernel: 3, padding: 1}}, prelu: {repeat: 3}]
 layers: [block0: {c: 3}, block0: {c: 1}]
 """
 
