@@ -22,7 +22,7 @@ from cnnspec import data, memory
 from cnnspec.cli import main
 from cnnspec.data import Dataset
 from cnnspec.data.idx import read_idx
-from cnnspec.data.images import MOST_PIXELS
+from cnnspec.data.pixels import MOST_PIXELS
 from cnnspec.data_section import DataSection
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError, UserError
 from tests.data_files import (
@@ -430,21 +430,19 @@ def damaged() -> dict[str, bytes]:
 
     head = b"IHDR" + size + good[24:29]
     bomb = good[:8] + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + tall[33:]
-    deep = np.zeros((6, 8), np.uint16)
     return {
         "empty": b"",
         "text": b"hello",
         "cut": good[: len(good) // 2],
         "gif": image_bytes(np.zeros((6, 8), np.uint8), "GIF"),
         "bomb": bomb,
-        "deep": image_bytes(deep),
     }
 
 
 CODES = {"empty": "data-truncated", "bomb": "data-too-large"}
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "cut", "gif", "bomb", "deep"])
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "gif", "bomb"])
 def test_damaged_images(tmp_path: Path, kind: str) -> None:
     assert MOST_PIXELS < 2**27
     image_folder(tmp_path)
