@@ -147,7 +147,9 @@ def train(
             history=(),
             weights={},
             state={},
-            identity=identities.identity(graph, chosen, emitted, data, dtype=dtype),
+            identity=identities.identity(
+                graph, chosen, emitted, data, dtype=dtype, more=_origin(initial)
+            ),
             surroundings={**identities.surroundings(chosen.imports), "device": device},
         )
         run = Run(
@@ -239,6 +241,15 @@ def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> 
         progress.remark(remark_text)
         directory.log(remark_text)
     return found
+
+
+def _origin(initial: Mapping[str, Array] | None) -> dict[str, str]:
+    """Which weights a run began with, where it did not draw them."""
+    return (
+        {}
+        if initial is None
+        else {"fingerprint of the first weights": identities.fingerprint(initial)}
+    )
 
 
 def _assign(
