@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from cnnspec.graph import Graph
 from cnnspec.images import read_sample
 from cnnspec.initializers import initial_weights
 from cnnspec.train import train
+from cnnspec.train.progress import Lines
 from cnnspec.weights import read_weights, write_weights
 from tests.networks import BACKENDS, graph
 
@@ -306,6 +308,50 @@ def test_train_in_torch_finetune_in_keras_predict_in_numpy(
             outputs[backend] = session.forward({"input": images})["output"]
     for found in outputs.values():
         np.testing.assert_allclose(found, outputs["numpy"], rtol=1e-12, atol=1e-15)
+
+
+def test_finetuning_goes_on(
+    old_run: Path,
+    tmp_path: Path,
+    few: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A run that was interrupted ends with the weights of one that was not."""
+    monkeypatch.setattr("cnnspec.data.given", lambda *_, **__: few)
+    spec = tmp_path / "new.yaml"
+    spec.write_text(NEW.replace("epochs: 1", "epochs: 2"))
+    start: list[str | Path] = ["finetune", spec, "-w", old_run / "run", "--from"]
+    start += [old_run / "old.yaml", "--drop-after", "features", "-b", "numpy", "-o"]
+    assert run_main(capsys, *start, tmp_path / "whole")[0] == 0
+
+    updates = 0
+
+    def interrupt(self: Lines, loss: float) -> None:
+        nonlocal updates
+        updates += 1
+        if updates == 4:  # of three in an epoch
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lines, "advance", interrupt)
+        status, _, err = run_main(capsys, *start, tmp_path / "run")
+    assert status == 130
+    assert "interrupted at epoch 2 of 2, after update 1 of 3" in err
+    command = [*start, tmp_path / "run", "--resume"]
+    assert run_main(capsys, *command, "--force")[0] == 2
+    other = tmp_path / "other.safetensors"
+    weights = read_weights(old_run / "run" / "weights.safetensors", graph(OLD))
+    write_weights(other, {name: value + 1 for name, value in weights.items()})
+    status, _, err = run_main(capsys, *command, "-w", other)
+    assert status == 1
+    assert "error[checkpoint-differs]" in err
+    assert "the fingerprint of the first weights was `" in err
+    status, _, err = run_main(capsys, *command)
+    assert status == 0
+    assert "resumed at epoch 2 of 2, after update 1 of 3" in err
+    for name in ("weights.safetensors", "metrics.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_rates_and_frozen_parameters(few: Dataset, old_run: Path) -> None:

@@ -40,6 +40,14 @@ def command(name: str, within: typer.Typer = app) -> Callable[[CommandT], Comman
     return add
 
 
+def refuse_both(*, resume: bool, force: bool) -> None:
+    """A run cannot be gone on with and be replaced."""
+    if resume and force:
+        raise typer.BadParameter(
+            "goes on with a run, and --force replaces it", param_hint="--resume"
+        )
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cnnspec {__version__}")
@@ -87,6 +95,19 @@ DataOption = Annotated[
         help="digits: real handwritten ones, 1x8x8; instead of the `data:` of the spec.",
         show_default=False,
     ),
+]
+CheckpointOption = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint-every",
+        min=1,
+        metavar="N",
+        help="Updates between checkpoints, besides the one after each epoch.",
+        show_default=False,
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in RUNDIR, if there is one.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 StrictOption = Annotated[

@@ -10,12 +10,15 @@ import typer
 
 from cnnspec.cli.app import (
     BackendOption,
+    CheckpointOption,
     DataOption,
     ForceOption,
     ParameterOption,
+    ResumeOption,
     SeedOption,
     SpecArgument,
     command,
+    refuse_both,
 )
 from cnnspec.cli.terminal import out, say
 from cnnspec.cli.trained import BestOption, DtypeOption
@@ -93,6 +96,8 @@ def finetune(
         ),
     ] = None,
     best: BestOption = False,
+    checkpoint_every: CheckpointOption = None,
+    resume: ResumeOption = False,
     parameters: ParameterOption = None,
     seed: SeedOption = None,
     force: ForceOption = False,
@@ -108,6 +113,7 @@ def finetune(
     """
     from cnnspec.finetune import command as run
 
+    refuse_both(resume=resume, force=force)
     gc.enable()  # see `cnnspec.__main__`
     status = run(
         spec,
@@ -124,6 +130,8 @@ def finetune(
         epochs=epochs,
         seed=seed,
         force=force,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
         out=out,
         say=say,
         parameters=parameters or (),

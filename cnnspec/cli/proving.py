@@ -13,12 +13,15 @@ import typer
 
 from cnnspec.cli.app import (
     BackendOption,
+    CheckpointOption,
     DataOption,
     ForceOption,
     ParameterOption,
+    ResumeOption,
     SeedOption,
     SpecArgument,
     command,
+    refuse_both,
 )
 from cnnspec.cli.terminal import colored, out, say
 
@@ -351,20 +354,8 @@ def train(
             "--native-randomness", help="The framework's own masks, which no other one has."
         ),
     ] = False,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(
-            "--checkpoint-every",
-            min=1,
-            metavar="N",
-            help="Updates between checkpoints, besides the one after each epoch.",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the run in RUNDIR, if there is one."),
-    ] = False,
+    checkpoint_every: CheckpointOption = None,
+    resume: ResumeOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No line for each epoch, and no bar.")
     ] = False,
@@ -383,11 +374,7 @@ def train(
     from cnnspec.backends.base import Tuning
     from cnnspec.train import command as run
 
-    if resume and force:
-        raise typer.BadParameter(
-            "goes on with a run, and --force replaces it", param_hint="--resume"
-        )
-
+    refuse_both(resume=resume, force=force)
     gc.enable()  # see `cnnspec.__main__`
     status = run(
         spec,

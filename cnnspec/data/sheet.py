@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnspec.data.dataset import Array
-from cnnspec.data.images import pillow
+from cnnspec.data.pixels import pillow
 
 if TYPE_CHECKING:
     from PIL.Image import Image

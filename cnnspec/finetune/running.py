@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from cnnspec import document
@@ -14,9 +12,7 @@ from cnnspec.finetune.taking import Taken, grouped, take
 from cnnspec.parameters import written
 from cnnspec.render import clean, render
 from cnnspec.schema import read_spec
-from cnnspec.train.loop import train
-from cnnspec.train.progress import Lines, Terminal
-from cnnspec.train.rundir import METRICS, WEIGHTS, source_name
+from cnnspec.train.running import attend
 
 __all__ = ["command"]
 
@@ -41,6 +37,8 @@ def command(
     force: bool,
     out: Callable[[str], None],
     say: Callable[[str], None],
+    resume: bool = False,
+    checkpoint_every: int | None = None,
     parameters: Sequence[str] = (),
 ) -> int:
     """Take over weights, say which, train, and leave a run directory behind.
@@ -62,10 +60,12 @@ def command(
         force: whether a directory may be used that is not empty.
         out: prints a result.
         say: prints a remark.
+        resume: whether to go on with the run in the directory, which began with these weights.
+        checkpoint_every: updates between checkpoints, besides the one after each epoch.
         parameters: of the spec, each `name=value`.
 
     Returns:
-        The exit status, 0.
+        The exit status: 0, or 130 where it was interrupted.
 
     Raises:
         UserError: see `take`, `grouped` and `train`.
@@ -85,21 +85,21 @@ def command(
     )
     for line in told(found):
         say(line)
-    rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
-    train(
+    return attend(
         graph,
         backend,
         data,
+        directory,
+        out=out,
+        say=say,
         epochs=epochs,
         seed=seed,
         dtype=dtype,
-        rundir=rundir,
-        progress=Terminal(out, say) if sys.stderr.isatty() else Lines(out, say),
         force=force,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
         initial=found.weights,
     )
-    say(f"wrote {WEIGHTS}, {METRICS} and {source_name(graph, backend)} to {clean(rundir)}")
-    return 0
 
 
 def told(found: Taken) -> list[str]:

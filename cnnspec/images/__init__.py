@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from cnnspec.images.arrays import ARRAYS, read_array
-from cnnspec.images.pictures import MOST_PIXELS, read_picture
+from cnnspec.images.pictures import read_picture
 from cnnspec.images.sample import Sample, Scaling, assemble, read_sample
 
 __all__ = [
     "ARRAYS",
-    "MOST_PIXELS",
     "Sample",
     "Scaling",
     "assemble",

@@ -15,12 +15,13 @@ import numpy as np
 
 from cnnspec.backends.base import Dtype, Emitted
 from cnnspec.data import Dataset
+from cnnspec.data.dataset import Array
 from cnnspec.diagnostics import DataError, Diagnostic
 from cnnspec.expand import expand
 from cnnspec.graph import Graph
 from cnnspec.version import __version__
 
-__all__ = ["differences", "identity", "require_same", "surroundings"]
+__all__ = ["differences", "fingerprint", "identity", "require_same", "surroundings"]
 
 SPEC = "spec"
 SOURCE = "compiled source"
@@ -159,8 +160,13 @@ def _seen(data: Dataset) -> str:
     count = len(data.train)
     index = np.unique(np.linspace(0, count - 1, min(SEEN, count)).astype(np.int64))
     inputs, targets = data.train.take(index)
+    return fingerprint({**inputs, **targets})
+
+
+def fingerprint(arrays: Mapping[str, Array]) -> str:
+    """Of names, types, shapes and bytes."""
     digest = hashlib.blake2b(digest_size=8)
-    for name, array in sorted({**inputs, **targets}.items()):
+    for name, array in sorted(arrays.items()):
         whole: np.ndarray[Any, Any] = np.ascontiguousarray(array)
         digest.update(f"{name} {whole.dtype.str} {whole.shape}".encode())
         digest.update(whole.data)

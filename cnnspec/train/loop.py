@@ -157,12 +157,18 @@ def train(
             weights={},
             state={},
             identity=identities.identity(
+<<<<<<< HEAD
                 graph, running.name, emitted, data, dtype=dtype, more=_arithmetic(tuning)
             ),
             surroundings={
                 **identities.surroundings(chosen.imports),
                 "device": device if devices == 1 else f"{devices} x {device}",
             },
+=======
+                graph, chosen, emitted, data, dtype=dtype, more=_origin(initial)
+            ),
+            surroundings={**identities.surroundings(chosen.imports), "device": device},
+>>>>>>> wip-tests5
         )
         run = Run(
             session,
@@ -269,6 +275,15 @@ def _resumed(directory: RunDirectory, begun: Checkpoint, progress: Progress) -> 
         progress.remark(remark_text)
         directory.log(remark_text)
     return found
+
+
+def _origin(initial: Mapping[str, Array] | None) -> dict[str, str]:
+    """Which weights a run began with, where it did not draw them."""
+    return (
+        {}
+        if initial is None
+        else {"fingerprint of the first weights": identities.fingerprint(initial)}
+    )
 
 
 def _assign(

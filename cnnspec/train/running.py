@@ -12,6 +12,7 @@ from cnnspec import document
 from cnnspec.backends.base import Dtype, LostWorker, Tuning
 from cnnspec.build import build
 from cnnspec.diagnostics import Diagnostic, SetupError, UserError
+from cnnspec.graph import Graph
 from cnnspec.parameters import written
 from cnnspec.render import clean, render
 from cnnspec.schema import read_spec
@@ -21,7 +22,7 @@ from cnnspec.train.progress import Lines, Remarks, Terminal
 from cnnspec.train.ranks import first
 from cnnspec.train.rundir import METRICS, WEIGHTS, source_name
 
-__all__ = ["command"]
+__all__ = ["attend", "command"]
 
 PATIENCE = 5.0
 """Seconds that a process which has nothing to say leaves to the one that has."""
@@ -101,9 +102,45 @@ def command(
     built = build(read_spec(document.read(spec), written(parameters)))
     if built.warnings:
         say(render(built.warnings, "full"))
+<<<<<<< HEAD
     graph = built.graph
     own = backend.replace(":", "-")
     rundir = os.path.join("runs", f"{graph.name}-{own}") if directory is None else directory
+=======
+    return attend(built.graph, backend, data, directory, out=out, say=say, quiet=quiet, **options)
+
+
+def attend(
+    graph: Graph,
+    backend: str,
+    data: str | None,
+    directory: str | None,
+    *,
+    out: Callable[[str], None],
+    say: Callable[[str], None],
+    quiet: bool = False,
+    **options: Any,
+) -> int:
+    """Train, show how it goes, and say what there is in the end.
+
+    Args:
+        graph: with a `train:` section.
+        backend: see `command`.
+        data: see `command`.
+        directory: see `command`.
+        out: see `command`.
+        say: see `command`.
+        quiet: see `command`.
+        options: of `train`.
+
+    Returns:
+        The exit status: 0, or 130 where it was interrupted.
+
+    Raises:
+        UserError: see `train`.
+    """
+    rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
+>>>>>>> wip-tests5
     shown = Terminal(out, say) if sys.stderr.isatty() else Lines(out, say)
     progress = Remarks(say) if quiet else shown
     try:
