@@ -157,18 +157,17 @@ def train(
             weights={},
             state={},
             identity=identities.identity(
-<<<<<<< HEAD
-                graph, running.name, emitted, data, dtype=dtype, more=_arithmetic(tuning)
+                graph,
+                running.name,
+                emitted,
+                data,
+                dtype=dtype,
+                more={**_arithmetic(tuning), **_origin(initial)},
             ),
             surroundings={
                 **identities.surroundings(chosen.imports),
                 "device": device if devices == 1 else f"{devices} x {device}",
             },
-=======
-                graph, chosen, emitted, data, dtype=dtype, more=_origin(initial)
-            ),
-            surroundings={**identities.surroundings(chosen.imports), "device": device},
->>>>>>> wip-tests5
         )
         run = Run(
             session,

@@ -102,11 +102,6 @@ def command(
     built = build(read_spec(document.read(spec), written(parameters)))
     if built.warnings:
         say(render(built.warnings, "full"))
-<<<<<<< HEAD
-    graph = built.graph
-    own = backend.replace(":", "-")
-    rundir = os.path.join("runs", f"{graph.name}-{own}") if directory is None else directory
-=======
     return attend(built.graph, backend, data, directory, out=out, say=say, quiet=quiet, **options)
 
 
@@ -139,8 +134,8 @@ def attend(
     Raises:
         UserError: see `train`.
     """
-    rundir = os.path.join("runs", f"{graph.name}-{backend}") if directory is None else directory
->>>>>>> wip-tests5
+    own = backend.replace(":", "-")
+    rundir = os.path.join("runs", f"{graph.name}-{own}") if directory is None else directory
     shown = Terminal(out, say) if sys.stderr.isatty() else Lines(out, say)
     progress = Remarks(say) if quiet else shown
     try:
