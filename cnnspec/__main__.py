@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 __all__ = ["main"]
@@ -13,6 +14,8 @@ def main() -> int:
     # Importing makes many objects and no garbage, and looking for some takes a twentieth of a
     # `validate`. Commands that do more than read a spec turn it on again.
     gc.disable()
+    # Pydantic would read the metadata of every installed package to find plug-ins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from cnnspec.cli import main as run
 

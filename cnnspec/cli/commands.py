@@ -1,0 +1,29 @@
+"""All commands; importing this adds them to the application."""
+
+from __future__ import annotations
+
+from cnnspec.cli import (
+    comparing,
+    compiling,
+    data,
+    finetuning,
+    fuzzing,
+    inspecting,
+    proving,
+    reading,
+    using,
+)
+from cnnspec.cli.app import app
+
+__all__ = [
+    "app",
+    "comparing",
+    "compiling",
+    "data",
+    "finetuning",
+    "fuzzing",
+    "inspecting",
+    "proving",
+    "reading",
+    "using",
+]
