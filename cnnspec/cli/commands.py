@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnnspec.cli import (
+    benching,
     comparing,
     compiling,
     data,
@@ -17,6 +18,7 @@ from cnnspec.cli.app import app
 
 __all__ = [
     "app",
+    "benching",
     "comparing",
     "compiling",
     "data",
