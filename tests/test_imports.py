@@ -120,10 +120,28 @@ def test_validate_imports_what_the_spec_needs(tmp_path: Path) -> None:
     spec.write_text("cnnspec: 1\ninput: [1, 8, 8]\nlayers: [{conv: {filters: 2, kernel: 3}}]\n")
     found = modules_after("validate", str(spec))
     assert "cnnspec.ops.conv" in found
-    unused = {"typer", "cnnspec.training", "cnnspec.data_section", "cnnspec.ops.activation"}
+    unused = {
+        "typer",
+        "importlib.metadata",
+        "cnnspec.training",
+        "cnnspec.data_section",
+        "cnnspec.ops.activation",
+    }
     assert not found & unused
     options = modules_after("validate", "--strict", str(spec))
     assert "typer" in options, "the guard can fail"
+
+
+def test_whatever_else_pydantic_wants_of_its_loader_is_its_own() -> None:
+    program = (
+        "from cnnspec.__main__ import _without_plugins_of_pydantic as off; off();"
+        "from pydantic.plugin._loader import get_plugins, PYDANTIC_ENTRY_POINT_GROUP as name;"
+        "print(get_plugins(), name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "() pydantic\n"
 
 
 def test_every_op_is_found_in_the_text_of_its_module() -> None:

@@ -71,11 +71,17 @@ def _bars(axes: Any, title: str, names: Sequence[str], values: Sequence[Sequence
         places = [i + (number - (len(names) - 1) / 2) * wide for i in range(len(row))]
         color = COLORS[number % len(COLORS)]
         bars = axes.bar(places, row, 0.92 * wide, color=color, label=name)
-        axes.bar_label(bars, [f"{v:.3g}" if v else "" for v in row], fontsize=SMALL, padding=1)
+        axes.bar_label(bars, [_figures(v) for v in row], fontsize=SMALL, padding=1)
     axes.set_xticks(range(len(STEPS)), STEPS, fontsize=PLAIN)
     axes.set_title(title, fontsize=PLAIN, loc="left", **TEXT)
     axes.margins(y=0.16)
     _plain(axes)
+
+
+def _figures(value: float) -> str:
+    if not value:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _predictions(axes: Any, report: Report, names: Sequence[str]) -> None:
