@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnnspec.bench import resident
 from cnnspec.bench.calls import Calls, calls
 from cnnspec.bench.clock import measure
-from cnnspec.bench.results import Memory, Time
+from cnnspec.bench.results import Memory
 from cnnspec.bench.single import alone, kind
 from cnnspec.diagnostics import UserError
 
@@ -48,7 +48,8 @@ def main() -> None:
     request: dict[str, Any] = json.load(sys.stdin)
     tasks: Mapping[str, Callable[..., object]] = {
         "product": product,
-        "run": run,
+        "time": time,
+        "memory": memory,
         "layers": layers,
     }
     try:
@@ -100,26 +101,38 @@ def _product_there(size: int) -> Callable[[], object]:
     return call
 
 
-def run(
+def time(
     *,
     spec: str,
     parameters: list[str],
     backend: str,
     batch: int,
     device: str,
-    seconds: float,
     training: bool,
+    seconds: float,
 ) -> dict[str, object]:
-    """Time and memory of inference, or of a training step.
+    """The time of inference, or of a training step, as `Time` has it."""
+    graph = _graph(spec, parameters, training=training)
+    session, own = _opened(graph, backend, batch, device)
+    found = measure(own.step if training else own.infer, seconds)
+    session.close()
+    return asdict(found)
 
-    Returns:
-        `time` and `memory`, the latter None where the system does not tell.
-    """
+
+def memory(
+    *,
+    spec: str,
+    parameters: list[str],
+    backend: str,
+    batch: int,
+    device: str,
+    training: bool,
+) -> dict[str, object] | None:
+    """The memory of the same, as `Memory` has it; None where the system does not tell."""
     graph = _graph(spec, parameters, training=training)
     _exercise(backend, device)
     base = resident.reset_peak()
     session, own = _opened(graph, backend, batch, device)
-    call = own.step if training else own.infer
     if own.on_device:
         base = 0
         own.reset_device()
@@ -127,12 +140,10 @@ def run(
         # What drawing the weights took is no part of running the network.
         resident.reset_peak()
     for _ in range(CALLS):
-        call()
+        (own.step if training else own.infer)()
     peak = own.device_peak() if own.on_device else resident.peak()
-    memory = None if base is None or peak is None else Memory(base, peak)
-    time = measure(call, seconds)
     session.close()
-    return {"time": asdict(time), "memory": None if memory is None else asdict(memory)}
+    return None if base is None or peak is None else asdict(Memory(base, peak))
 
 
 def layers(
@@ -153,17 +164,17 @@ def layers(
         if key not in known:
             single = alone(node)
             known[key] = None if single is None else _alone(single, backend, batch, device, seconds)
-        time = known[key]
-        if time is not None:
-            found[node.id] = time
+        seconds_each = known[key]
+        if seconds_each is not None:
+            found[node.id] = seconds_each
     return found
 
 
 def _alone(graph: Graph, backend: str, batch: int, device: str, seconds: float) -> float:
     session, own = _opened(graph, backend, batch, device)
-    time: Time = measure(own.infer, seconds)
+    found = measure(own.infer, seconds)
     session.close()
-    return time.median
+    return found.median
 
 
 def _graph(spec: str, parameters: list[str], *, training: bool) -> Graph:

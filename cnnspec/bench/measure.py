@@ -29,9 +29,14 @@ NEEDS = {"torch": ("torch",), "keras": ("keras", "tensorflow")}
 """Modules without which a built-in back end is left out, if it was not asked for."""
 ALIKE = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # Arrays in large pages make resident memory a matter of chance.
+}
+PROMPT = {
+    # What is freed goes back at once, and in small pages: what then is resident is in use. How
+    # much a heap holds besides is a matter of chance.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0",
 }
+"""Variables of a process whose memory is measured."""
 
 
 def bench(
@@ -66,7 +71,12 @@ def bench(
     memory.require(need, f"running `{graph.name}` with a batch of {options.batch:,}")
     threads = options.threads or _cores()
     report = Report(spec, graph.name, options.batch, threads, device, notes=notes)
-    common = {"spec": spec, "parameters": list(parameters), "batch": options.batch}
+    common = {
+        "spec": spec,
+        "parameters": list(parameters),
+        "batch": options.batch,
+        "device": device,
+    }
     runner = _Runner(threads, options.timeout)
     tell("matrix products")
     answer = runner.ask({}, "product", device=device, seconds=options.seconds)
@@ -79,21 +89,24 @@ def bench(
         found = []
         for each in chosen:
             tell(f"{each.name}: {step}")
-            answer = runner.ask(
-                each.environment,
-                "run",
-                **common,
-                backend=each.name,
-                device=device,
-                seconds=options.seconds,
-                training=step == "training",
-            )
+            asked = {**common, "backend": each.name, "training": step == "training"}
+            answer = runner.ask(each.environment, "time", **asked, seconds=options.seconds)
             if answer.missing and each.name in options.backends:
                 raise SetupError(answer.diagnostic())
-            found.append(_row(graph, each, step, options.batch, answer, on_gpu=device != "cpu"))
+            if answer.fault:
+                found.append(Row(each.name, step, fault=answer.fault))
+                continue
+            held = runner.ask({**PROMPT, **each.environment}, "memory", **asked)
+            if held.fault:
+                report.notes.append(f"{each.name}, memory of {step}: {held.fault}")
+            bytes_ = held.value and Memory(
+                **{**held.value, "predicted": _predicted(graph, each, step, options.batch, device)}
+            )
+            flops = _flops(graph, step, options.batch)
+            found.append(Row(each.name, step, Time(**answer.value), bytes_ or None, flops))
         report.rows += _compared(found, report.product)
     if options.layers:
-        report.layers = _layers(graph, chosen, runner, common, device, report, tell)
+        report.layers = _layers(graph, chosen, runner, common, report, tell)
     return report
 
 
@@ -205,22 +218,16 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def _row(
-    graph: Graph, each: Runnable, step: Step, batch: int, answer: _Answer, *, on_gpu: bool
-) -> Row:
-    if answer.fault:
-        return Row(each.name, step, fault=answer.fault)
-    flops = 2 * batch * sum(map(graph.macs, graph.nodes)) * (BACKWARD if step == "training" else 1)
-    found = answer.value["memory"]
-    resident = None
-    if found is not None:
-        trained = graph
-        if graph.training is None:
-            outputs = tuple(output.name for output in graph.outputs)
-            trained = replace(graph, training=default_training(outputs))
-        name = "" if on_gpu else each.name
-        resident = Memory(found["base"], found["peak"], predicted(trained, name, batch, step))
-    return Row(each.name, step, Time(**answer.value["time"]), resident, flops)
+def _flops(graph: Graph, step: Step, batch: int) -> int:
+    forward = 2 * batch * sum(map(graph.macs, graph.nodes))
+    return BACKWARD * forward if step == "training" else forward
+
+
+def _predicted(graph: Graph, each: Runnable, step: Step, batch: int, device: str) -> int | None:
+    if graph.training is None:
+        outputs = tuple(output.name for output in graph.outputs)
+        graph = replace(graph, training=default_training(outputs))
+    return predicted(graph, each.name, batch, step) if device == "cpu" else None
 
 
 def _compared(rows: Sequence[Row], product: float) -> list[Row]:
@@ -243,7 +250,6 @@ def _layers(
     chosen: Sequence[Runnable],
     runner: _Runner,
     common: Mapping[str, Any],
-    device: str,
     report: Report,
     tell: Callable[[str], object],
 ) -> list[Layer]:
@@ -252,9 +258,7 @@ def _layers(
         if any(row.fault for row in report.rows if row.backend == each.name):
             continue
         tell(f"{each.name}: layer by layer")
-        answer = runner.ask(
-            each.environment, "layers", **common, backend=each.name, device=device, seconds=0.0
-        )
+        answer = runner.ask(each.environment, "layers", **common, backend=each.name, seconds=0.0)
         if answer.fault:
             report.notes.append(f"{each.name}, layer by layer: {answer.fault}")
         else:
