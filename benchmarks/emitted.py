@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import cnnspec
-from benchmarks.harness import Result
+from benchmarks.harness import Result, judged
 from cnnspec.backends.program import Program
 
 SPEC = "specs/lenet_keras.yaml"
@@ -24,4 +23,4 @@ def lenet(backend: str) -> tuple[ModuleType, Any]:
 
 def within(result: Result) -> Result:
     """As fast as by hand, to 3 %; faster is fine."""
-    return replace(result, goal="within 3 %", met=result.ratio <= WITHIN)
+    return judged(result, WITHIN, "within 3 %")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-REPEATS = 12
+QUICK = bool(os.environ.get("CNNSPEC_BENCH_QUICK"))
+"""Whether this is the short profile of CI: fewer pairs, and only gross regressions fail."""
+GROSS = 1.5
+"""Times a limit that a ratio may be in the short profile: other programs share its machines."""
+REPEATS = 4 if QUICK else 12
 """Pairs in a measurement."""
-AT_LEAST = 0.2
+AT_LEAST = 0.05 if QUICK else 0.2
 """Seconds that one measurement of a pair takes at least; short calls are repeated."""
 
 
@@ -27,6 +33,8 @@ class Result:
         high: the largest.
         goal: what is wanted, in words; empty where the number is for information.
         met: whether it is so.
+        memory: bytes, the peak of resident memory of the process that ran both, or what the row
+            says; 0 where nobody measured.
     """
 
     name: str
@@ -38,6 +46,40 @@ class Result:
     high: float
     goal: str = ""
     met: bool = True
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Numbers that are drawn: how a cost grows.
+
+    Attributes:
+        chart: curves of one chart have the same title.
+        name: of this one.
+        x: what is varied, with its unit.
+        y: what it costs, with its unit.
+        points: both, in order.
+    """
+
+    chart: str
+    name: str
+    x: str
+    y: str
+    points: list[tuple[float, float]]
+
+
+def judged(result: Result, limit: float, goal: str = "") -> Result:
+    """Whether the ratio is at most `limit`; in the short profile, whether it is not far above."""
+    met = result.ratio <= limit * (GROSS if QUICK else 1.0)
+    return replace(result, goal=goal or f"at most {limit:g}", met=met)
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """The exponent of a cost that grows as a power, fitted by least squares of logarithms."""
+    found = statistics.linear_regression(
+        [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
+    )
+    return found.slope
 
 
 def clock_of(call: Callable[[], object]) -> Callable[[], float]:

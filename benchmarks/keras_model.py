@@ -35,7 +35,7 @@ def by_hand(*, last: str | None) -> Any:
 
 
 def run() -> list[Result]:
-    """Inference by calling the model, plain and as a graph, and `train_on_batch`."""
+    """Inference by calling the model, plain and as a graph, `predict` and `train_on_batch`."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     rng = np.random.default_rng(0)
@@ -57,6 +57,18 @@ def run() -> list[Result]:
                 )
             )
         )
+    pixels = x.numpy()
+    results.append(
+        within(
+            compare(
+                f"keras LeNet, predict on {BATCH}",
+                "the same by hand",
+                clock_of(lambda: ours.predict(pixels, verbose=0)),
+                clock_of(lambda: theirs.predict(pixels, verbose=0)),
+                limit=WITHIN,
+            )
+        )
+    )
     trained, hand = module.logits_model(ours), by_hand(last=None)
     module.compile_model(trained)
     hand.compile(

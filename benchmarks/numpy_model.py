@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 import cnnspec
 from benchmarks.emitted import lenet
-from benchmarks.harness import Result, clock_of, compare, of_pairs
+from benchmarks.harness import Result, clock_of, compare, judged, of_pairs
 from cnnspec.backends.program import Program
 
 Array = npt.NDArray[Any]
@@ -76,7 +76,7 @@ def forward() -> Result:
         repeats=5,
         warm_up=1,
     )
-    return replace(found, goal="100 times faster", met=found.ratio <= 1 / 100)
+    return judged(found, 1 / 100, "100 times faster")
 
 
 def convolution(inside: int, outside: int, kernel: int, stride: int, size: int) -> Result:
@@ -120,11 +120,6 @@ def run() -> list[Result]:
     )
     spread = [r.ratio for r in singles]
     mean = math.exp(sum(map(math.log, spread)) / len(spread))
-    total = replace(
-        total,
-        low=min(spread),
-        high=max(spread),
-        goal=f"within 2 times (mean of ratios {mean:.2f})",
-        met=total.ratio <= 2,
-    )
+    total = replace(total, low=min(spread), high=max(spread))
+    total = judged(total, 2, f"within 2 times (mean of ratios {mean:.2f})")
     return [forward(), *singles, total]

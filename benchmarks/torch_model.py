@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import cnnspec
 from benchmarks.emitted import BATCH, WITHIN, lenet, within
-from benchmarks.harness import Result, clock_of, compare
+from benchmarks.harness import Result, clock_of, compare, judged
+from benchmarks.resnet18 import ResNet18
+from cnnspec.backends.program import Program
+
+AS_FAST = 1.02
+"""The median ratio of two networks that are the same."""
 
 
 class LeNet(nn.Module):
@@ -34,8 +43,54 @@ class LeNet(nn.Module):
 
 
 def run() -> list[Result]:
-    """Inference and a training step, on one thread."""
+    """On one thread."""
     torch.set_num_threads(1)
+    return [*lenets(), *resnets()]
+
+
+def resnets() -> list[Result]:
+    """ResNet-18, forward and backward: the same kernels in the same order, and as fast."""
+    emitted = cnnspec.emit("specs/resnet18.yaml", "torch")
+    ours = getattr(Program(emitted.text, "torch").run(), emitted.entry)()
+    theirs = ResNet18()
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for name, batch, training in (("inference", 1, False), ("forward and backward", 2, True)):
+        x = torch.randn(batch, 3, 224, 224)
+
+        def call(model: nn.Module, x: torch.Tensor = x, training: bool = training) -> torch.Tensor:
+            model.train(training)
+            if training:
+                model.zero_grad()
+                scores: torch.Tensor = model(x)
+                scores.sum().backward()  # type: ignore[no-untyped-call]
+                return scores
+            with torch.no_grad():
+                return model(x)  # type: ignore[no-any-return]
+
+        same = kernels(lambda call=call: call(ours)) == kernels(lambda call=call: call(theirs))  # type: ignore[misc]
+        result = compare(
+            f"torch ResNet-18, {name} of {batch}",
+            "the same by hand",
+            clock_of(lambda call=call: call(ours)),  # type: ignore[misc]
+            clock_of(lambda call=call: call(theirs)),  # type: ignore[misc]
+            limit=AS_FAST,
+        )
+        result = judged(result, AS_FAST, f"at most {AS_FAST}, the same kernels in the same order")
+        found.append(replace(result, met=result.met and same))
+    return found
+
+
+def kernels(call: Callable[[], object]) -> list[str]:
+    """What PyTorch's profiler lists, in the order in which it began."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call()
+    events = sorted(profile.events() or (), key=lambda event: event.time_range.start)
+    return [event.name for event in events if event.name.startswith("aten::")]
+
+
+def lenets() -> list[Result]:
+    """LeNet, inference and a training step."""
     module, ours = lenet("torch")
     theirs = LeNet()
     theirs.load_state_dict(ours.state_dict())

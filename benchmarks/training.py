@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Result, of_pairs
+from benchmarks.harness import Result, judged, of_pairs
 from cnnspec.data import Dataset, Split
 from cnnspec.graph import Graph
 from cnnspec.train import Progress, train
@@ -79,4 +78,4 @@ def epochs(
 def reaches(result: Result, share: float) -> Result:
     """Whether as many images per second are trained as that share of the peer's."""
     goal = f"at least {share} of the peer's images per second"
-    return replace(result, goal=goal, met=result.ratio <= 1 / share)
+    return judged(result, 1 / share, goal)

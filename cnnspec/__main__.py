@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from importlib import import_module
+from types import ModuleType
 
 __all__ = ["main"]
+
+LOADER = "pydantic.plugin._loader"
 
 
 def main() -> int:
@@ -13,12 +18,37 @@ def main() -> int:
     # Importing makes many objects and no garbage, and looking for some takes a twentieth of a
     # `validate`. Commands that do more than read a spec turn it on again.
     gc.disable()
+    _without_plugins_of_pydantic()
     try:
         from cnnspec.cli import main as run
 
         return run()
     except KeyboardInterrupt:  # while importing; later ones are the command's own matter
         return 130
+
+
+class _Loader(ModuleType):
+    """Stands for pydantic's module that looks for plug-ins; whatever else it has is its own."""
+
+    def get_plugins(self) -> tuple[()]:
+        """There are none."""
+        return ()
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        sys.modules.pop(LOADER, None)
+        return getattr(import_module(LOADER), name)
+
+
+def _without_plugins_of_pydantic() -> None:
+    """Keep pydantic from looking for plug-ins in the metadata of every installed package.
+
+    It does not look with this variable either, but imports a tenth of what `validate` takes to be
+    able to.
+    """
+    if os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__") == "__all__":
+        sys.modules.setdefault(LOADER, _Loader(LOADER))
 
 
 if __name__ == "__main__":

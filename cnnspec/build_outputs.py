@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from cnnspec.diagnostics import Label, did_you_mean
 from cnnspec.document import Path
@@ -10,9 +11,10 @@ from cnnspec.faults import Faults, quoted
 from cnnspec.graph import Graph, Input, Node, Output, Value
 from cnnspec.ops.base import Op
 from cnnspec.spec import Layer, Spec
-from cnnspec.training import Loss, Training
-from cnnspec.training.groups import matches
 from cnnspec.wires import Known, Names, Unknown, look_up
+
+if TYPE_CHECKING:
+    from cnnspec.training import Loss, Training
 
 
 def resolve_outputs(
@@ -47,6 +49,8 @@ def resolve_training(spec: Spec, faults: Faults, outputs: tuple[Output, ...]) ->
     section = spec.train
     if section is None or not outputs:
         return None
+    from cnnspec.training import Training
+
     # An output whose layer has a fault is still one that the spec names.
     names = [entry.name for entry in spec.outputs or ()] or [output.name for output in outputs]
     losses = _losses(section.loss, faults, names)
@@ -73,6 +77,8 @@ def report_groups(faults: Faults, graph: Graph) -> None:
     """Report groups of parameters that mean nothing here, and training that changes nothing."""
     if graph.training is None:
         return
+    from cnnspec.training.groups import matches
+
     params = graph.params()
     names = [name for name, param in params.items() if not param.statistic]
     frozen = graph.frozen()
@@ -109,6 +115,8 @@ def _losses(
     written: Loss | Mapping[str, Loss], faults: Faults, names: list[str]
 ) -> Mapping[str, Loss]:
     path: Path = ("train", "loss")
+    from cnnspec.training import Loss
+
     if isinstance(written, Loss):
         if len(names) == 1:
             return {names[0]: written}

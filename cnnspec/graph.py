@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cnnspec.data_section import DataSection
 from cnnspec.diagnostics import Span
 from cnnspec.ops.base import Op, Param, Shape
-from cnnspec.training import Constrain, Regularize, Training
+
+if TYPE_CHECKING:  # their many classes take time to make, and few specs need them all
+    from cnnspec.data_section import DataSection
+    from cnnspec.training import Constrain, Regularize, Training
 
 OpT_co = TypeVar("OpT_co", bound=Op, covariant=True)
 

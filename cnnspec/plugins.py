@@ -14,11 +14,13 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cnnspec.diagnostics import Diagnostic, Label, SetupError
 from cnnspec.ops.base import Op, lookup
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 OPS: Final = "cnnspec.ops"
 CELLS: Final = "cnnspec.cells"
@@ -147,6 +149,8 @@ def owner(entry: EntryPoint) -> str:
 def _entries(group: str) -> tuple[EntryPoint, ...]:
     if not _any():
         return ()
+    from importlib.metadata import entry_points  # imports a package for mail, among others
+
     return tuple(entry_points(group=group))
 
 

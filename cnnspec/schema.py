@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from cnnspec.diagnostics import did_you_mean
 from cnnspec.document import Document, Path
@@ -11,7 +12,6 @@ from cnnspec.faults import Faults, quoted
 from cnnspec.include import included
 from cnnspec.ops.base import Shape
 from cnnspec.schema_blocks import read_blocks, read_parameters, unused_parameters
-from cnnspec.schema_data import read_data
 from cnnspec.schema_fields import (
     missing_field,
     read_name,
@@ -22,9 +22,11 @@ from cnnspec.schema_fields import (
 )
 from cnnspec.schema_layers import Reader
 from cnnspec.schema_nesting import report_nesting
-from cnnspec.schema_train import read_train
 from cnnspec.spec import Layer, OutputEntry, Spec, TrainSection
 from cnnspec.templates import FAULT, resolve
+
+if TYPE_CHECKING:
+    from cnnspec.data_section import DataSection
 
 __all__ = ["Faults", "Layer", "OutputEntry", "Spec", "TrainSection", "is_library", "read_spec"]
 
@@ -110,13 +112,25 @@ def _spec(faults: Faults, given: Mapping[str, object]) -> Spec | None:
     if not faults.errors:
         report_nesting(faults, blocks, layers)
     outputs = _outputs(faults, plain["outputs"]) if "outputs" in plain else None
-    train = read_train(faults, plain["train"]) if "train" in plain else None
-    data = read_data(faults, plain["data"]) if "data" in plain else None
+    train = _train(faults, plain["train"]) if "train" in plain else None
+    data = _data(faults, plain["data"]) if "data" in plain else None
     seed = read_whole(faults, plain.get("seed", 0), ("seed",), 0, MOST_SEED)
     unused_parameters(faults, documents, known.used_constants)
     return Spec(
         faults.document, name or "network", inputs, layers, outputs, train, seed, blocks, data=data
     )
+
+
+def _train(faults: Faults, value: object) -> TrainSection | None:
+    from cnnspec.schema_train import read_train  # not imported by a spec that has none
+
+    return read_train(faults, value)
+
+
+def _data(faults: Faults, value: object) -> DataSection | None:
+    from cnnspec.schema_data import read_data
+
+    return read_data(faults, value)
 
 
 def _library(faults: Faults) -> None:

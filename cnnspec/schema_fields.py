@@ -7,7 +7,7 @@ one run finds all faults.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,12 +18,14 @@ from cnnspec.expressions import MOST_INTEGER
 from cnnspec.faults import Faults, quoted
 from cnnspec.ops.base import Shape
 from cnnspec.templates import FAULT, Template
-from cnnspec.training import Vocabulary
+
+if TYPE_CHECKING:
+    from cnnspec.training import Vocabulary
 
 MOST_SIZE = 2**31 - 1
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-WordT = TypeVar("WordT", bound=Vocabulary)
+WordT = TypeVar("WordT", bound="Vocabulary")
 
 
 def wrong_type(faults: Faults, path: Path, message: str, help: str = "") -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from cnnspec.data_section import DataSection
 from cnnspec.diagnostics import Diagnostic
 from cnnspec.document import Document, Path
 from cnnspec.ops.base import Op, Shape
 from cnnspec.templates import Template
-from cnnspec.training import Average, Clip, EarlyStopping, Group, Loss, Optimizer, Schedule
+
+if TYPE_CHECKING:  # imported with the first spec that has such a section
+    from cnnspec.data_section import DataSection
+    from cnnspec.training import Average, Clip, EarlyStopping, Group, Loss, Optimizer, Schedule
 
 Name = str | Template
 """A name, or a text that gives one for the parameters of a block."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnspec.document import Path
 from cnnspec.faults import Faults
@@ -13,7 +13,9 @@ from cnnspec.ops.base import Op, Param
 from cnnspec.schema_fields import read_model, wrong_type
 from cnnspec.spec import Layer
 from cnnspec.templates import FAULT, evaluate, names_in
-from cnnspec.training import Constrain, Regularize
+
+if TYPE_CHECKING:
+    from cnnspec.training import Constrain, Regularize
 
 __all__ = [
     "UNTREATED",
@@ -133,6 +135,8 @@ def _read(faults: Faults, name: str, value: object, at: Path) -> object | None:
             return value
         wrong_type(faults, at, "`trainable` is true or false")
         return None
+    from cnnspec.training import Constrain, Regularize
+
     cls = Regularize if name == "regularize" else Constrain
     if not isinstance(value, dict):
         example = "{l2: 0.0001}" if cls is Regularize else "{max_norm: 3}"

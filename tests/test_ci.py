@@ -14,7 +14,8 @@ import typer
 import yaml
 
 from cnnspec.check.formats import FORMATS
-from cnnspec.cli import app, main
+from cnnspec.cli import main
+from cnnspec.cli.commands import app
 from cnnspec.config import Config, read_config
 from cnnspec.quantities import DEFAULT_BACKENDS
 

@@ -207,6 +207,14 @@ def test_validate_several(run: Shell) -> None:
     assert run("validate", "wrong.yaml", "missing.yaml").status == 2
 
 
+@pytest.mark.parametrize(
+    "files", [("net.yaml",), ("net.yaml", "wrong.yaml"), ("strided.yaml",), ("missing.yaml",)]
+)
+def test_validate_is_the_same_with_an_option(run: Shell, files: tuple[str, ...]) -> None:
+    """Without one the command line is read by other code."""
+    assert run("validate", *files) == run("validate", *files, "--format", "full")
+
+
 def test_validate_json(run: Shell) -> None:
     result = run("validate", "net.yaml", "wrong.yaml", "--format", "json")
     assert result.status == 1
@@ -750,7 +758,7 @@ def test_a_bug_keeps_its_traceback(run: Shell, monkeypatch: pytest.MonkeyPatch) 
     def broken(*given: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("cnnspec.cli.reading.read", broken)
+    monkeypatch.setattr("cnnspec.cli.validating.read", broken)
     with pytest.raises(ZeroDivisionError):
         main(["validate", "net.yaml"])
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnspec.ops import Op, homes, registered
+from cnnspec.plugins import built_in
+
 HEAVY = ("numpy", "scipy", "torch", "tensorflow", "keras", "jax", "sklearn", "safetensors", "rich")
 
 PROBE = """
@@ -93,3 +96,66 @@ def test_comparing_a_compiled_file_needs_no_framework(tmp_path: Path) -> None:
     command = ["compile", "net.yaml", "-b", "torch", "-o", "net.py"]
     for more in ([], ["--check"]):
         assert not loaded([*command, *more], tmp_path) & set(HEAVY)
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """Every module that a command has imported when it is done."""
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from cnnspec.__main__ import main; sys.argv = sys.argv[1:]; main();"
+            "print(*sys.modules, file=sys.stderr)",
+            "cnnspec",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(process.stderr.split())
+
+
+def test_validate_imports_what_the_spec_needs(tmp_path: Path) -> None:
+    spec = tmp_path / "net.yaml"
+    spec.write_text("cnnspec: 1\ninput: [1, 8, 8]\nlayers: [{conv: {filters: 2, kernel: 3}}]\n")
+    found = modules_after("validate", str(spec))
+    assert "cnnspec.ops.conv" in found
+    unused = {
+        "typer",
+        "importlib.metadata",
+        "cnnspec.training",
+        "cnnspec.data_section",
+        "cnnspec.ops.activation",
+    }
+    assert not found & unused
+    options = modules_after("validate", "--strict", str(spec))
+    assert "typer" in options, "the guard can fail"
+
+
+def test_whatever_else_pydantic_wants_of_its_loader_is_its_own() -> None:
+    program = (
+        "from cnnspec.__main__ import _without_plugins_of_pydantic as off; off();"
+        "from pydantic.plugin._loader import get_plugins, PYDANTIC_ENTRY_POINT_GROUP as name;"
+        "print(get_plugins(), name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "() pydantic\n"
+
+
+def test_every_op_is_found_in_the_text_of_its_module() -> None:
+    assert homes.homes() == {op.key: op.__module__.rpartition(".")[2] for op in ours()}
+
+
+def test_ops_are_found_inside_an_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = dict(homes._sources())
+    assert dict(homes._archived()) == found
+    monkeypatch.setattr(homes, "__file__", str(tmp_path / "package.zip" / "homes.py"))
+    assert dict(homes._sources()) == found
+
+
+def ours() -> list[type[Op]]:
+    return [op for op in registered() if built_in(op)]

@@ -2,7 +2,8 @@
 
 Exit status: 0 all is well; 1 the spec, weights or data are wrong, an engine failed, or back ends
 disagree, or specs differ; 2 usage or environment; 130 interrupted. Each command imports what it
-needs when it runs, so that those which only read a spec start fast.
+needs when it runs, so that those which only read a spec start fast, and `validate` of files
+without options does not even import typer.
 """
 
 from __future__ import annotations
@@ -13,34 +14,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cnnspec.cli import (
-    comparing,
-    compiling,
-    data,
-    finetuning,
-    fuzzing,
-    inspecting,
-    proving,
-    reading,
-    using,
-)
-from cnnspec.cli.app import app
+from cnnspec.cli import validating
 from cnnspec.cli.terminal import report
 from cnnspec.diagnostics import UserError
 
-__all__ = [
-    "app",
-    "comparing",
-    "compiling",
-    "data",
-    "finetuning",
-    "fuzzing",
-    "inspecting",
-    "main",
-    "proving",
-    "reading",
-    "using",
-]
+__all__ = ["main"]
 
 INTERRUPTED = 130
 
@@ -55,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a notebook may have put something else there
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(None if arguments is None else list(arguments), prog_name="cnnspec")
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        if validating.is_plain(given):  # on every keystroke of an editor, perhaps
+            return validating.validate(given[1:])
+        from cnnspec.cli.commands import app
+
+        app(given, prog_name="cnnspec")
     except UserError as error:
         report(error.diagnostics)
         return error.exit_status

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cnnspec.cli import validating
 from cnnspec.cli.app import (
     ForceOption,
     OptimizeOption,
@@ -18,25 +19,14 @@ from cnnspec.cli.app import (
     command,
 )
 from cnnspec.cli.terminal import out, report, say
-from cnnspec.diagnostics import Diagnostic, UserError
+from cnnspec.cli.validating import printable, read
 
 if TYPE_CHECKING:
-    from cnnspec.build import Built
     from cnnspec.graph import Graph
 
 TableOption = Annotated[
     Literal["table", "json", "markdown"], typer.Option("--format", help="How to print it.")
 ]
-
-
-def read(path: str, parameters: Sequence[str] | None = None) -> Built:
-    """The graph of a file, and the warnings found on the way; `parameters` are those of `-p`."""
-    from cnnspec import document
-    from cnnspec.build import build
-    from cnnspec.parameters import written
-    from cnnspec.schema import read_spec
-
-    return build(read_spec(document.read(path), written(parameters or ())))
 
 
 def load(path: str, parameters: Sequence[str] | None = None, *, strict: bool = False) -> Graph:
@@ -75,27 +65,7 @@ def validate(
       cnnspec validate specs/*.yaml --strict
       cnnspec validate net.yaml --format json
     """
-    found: list[Diagnostic] = []
-    status = 0
-    for path in specs:
-        try:
-            built = read(path, parameters)
-        except UserError as error:
-            found += error.diagnostics
-            status = max(status, error.exit_status)
-            continue
-        found += built.warnings
-        if strict and built.warnings:
-            status = max(status, 1)
-        if form != "json":
-            out(f"{_printable(path)}: ok, {_counts(built.graph)}")
-    if form == "json":
-        from cnnspec.render import render
-
-        out(render(found, "json"))
-    elif found:
-        report(found, form)
-    raise typer.Exit(status)
+    raise typer.Exit(validating.validate(specs, form, parameters, strict=strict))
 
 
 @command("summary")
@@ -262,19 +232,4 @@ def new(
     from cnnspec.files import write_text
 
     write_text(file, STARTER, force=force)
-    say(f"wrote {_printable(file)}; next: cnnspec summary {_printable(file)}")
-
-
-def _printable(path: str) -> str:
-    from cnnspec.render import clean
-
-    return clean(path)
-
-
-def _counts(graph: Graph) -> str:
-    weights = sum(param.size for param in graph.params().values())
-    return f"{_plural(len(graph.nodes), 'layer')}, {_plural(weights, 'parameter')}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    say(f"wrote {printable(file)}; next: cnnspec summary {printable(file)}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cnnspec.diagnostics import Diagnostic, SetupError
-from cnnspec.render import Form, render
+
+if TYPE_CHECKING:
+    from cnnspec.render import Form
 
 
 def out(text: str) -> None:
@@ -35,6 +37,8 @@ def say(text: str) -> None:
 
 def report(diagnostics: Iterable[Diagnostic], form: Form = "full") -> None:
     """Print diagnostics where remarks go."""
+    from cnnspec.render import render
+
     say(render(diagnostics, form, color=colored(sys.stderr)))
 
 

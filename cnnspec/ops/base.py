@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from cnnspec.ops.homes import homes, import_home
 from cnnspec.ops.initializer import Initializer, Ones, Orthogonal, Zeros
 from cnnspec.window import Window
 
@@ -189,7 +190,7 @@ def op(key: str) -> Callable[[type[OpT]], type[OpT]]:
     """Register an op class under its name in a spec; a second owner of a name raises."""
 
     def register(cls: type[OpT]) -> type[OpT]:
-        if key in _REGISTRY:
+        if lookup(key) is not None:
             other = _REGISTRY[key]
             raise ValueError(
                 f"op {key!r} is defined by both {other.__module__}.{other.__qualname__} "
@@ -206,11 +207,15 @@ def op(key: str) -> Callable[[type[OpT]], type[OpT]]:
 
 def lookup(key: str) -> type[Op] | None:
     """The op class of this name, or None."""
+    if key not in _REGISTRY:
+        import_home(key)
     return _REGISTRY.get(key)
 
 
 def registered() -> Iterator[type[Op]]:
     """Every op class, by name."""
+    for key in homes():
+        lookup(key)
     return iter([_REGISTRY[key] for key in sorted(_REGISTRY)])
 
 

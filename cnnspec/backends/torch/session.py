@@ -163,15 +163,19 @@ class TorchSession:
     def _inputs(self, inputs: Mapping[str, Array], *, grad: bool = False) -> list[torch.Tensor]:
         return [self._tensor(inputs[name]).requires_grad_(grad) for name, _ in self.emitted.inputs]
 
+    def tensors(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
+        """The network's inputs in order, as it reads them; arrays that fit are not copied."""
+        return self._inputs(inputs)
+
     def _tensor(self, value: Array) -> torch.Tensor:
-        made = torch.tensor(np.asarray(value), dtype=self.dtype, device=self.device)
+        made = torch.as_tensor(_shareable(value)).to(self.device, self.dtype)
         if self.channels_last and made.dim() == 4:
             made = made.contiguous(memory_format=torch.channels_last)
         return made
 
     def _target(self, value: Array) -> torch.Tensor:
         if np.issubdtype(np.asarray(value).dtype, np.integer):
-            return torch.tensor(np.asarray(value), dtype=torch.int64, device=self.device)
+            return torch.as_tensor(_shareable(value)).to(self.device, torch.int64)
         return self._tensor(value)
 
     def _targets(self, targets: Mapping[str, Array], *, training: bool = True) -> Any:
@@ -606,6 +610,11 @@ def _prepared(device: str) -> torch.device:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(device)
+
+
+def _shareable(value: Array) -> Array:
+    """Memory that a tensor may share: torch wants to be able to write to it, though nobody does."""
+    return np.require(value, requirements=("C", "W"))
 
 
 def _array(tensor: torch.Tensor) -> Array:
