@@ -587,6 +587,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "self_test": 7,
         "minimize": "case",
         "layers": "native",
+        "optimize": None,
         "force": True,
         "outputs": [("json", "a.json")],
         "cache": "kept",
@@ -610,6 +611,7 @@ def test_train_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
     del asked["out"], asked["say"]
     assert asked == {
         "spec": "net.yaml",
+        "devices": 1,
         "backend": "torch",
         "data": "digits",
         "directory": "d",

@@ -98,7 +98,7 @@ def compile_spec(
       cnnspec compile net.yaml -b keras -o net_keras.py
       cnnspec compile net.yaml -b torch -o net.py --weights best.safetensors
       cnnspec compile net.yaml -b torch -p width=128 -o net.py
-      cnnspec compile net.yaml -b torch -o fast.py --optimize inference --weights best.safetensors
+      cnnspec compile net.yaml -b torch -o fast.py --optimize inference
       cnnspec compile net.yaml -b torch -o net.py --check     # up to date? for CI
       cnnspec compile net.yaml -b torch -o net.py --map net.map.json
     """
