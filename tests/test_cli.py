@@ -535,6 +535,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
     for name in ("out", "say"):
         assert callable(asked.pop(name))
     assert asked == {
+        "optimize": None,
         "specs": ["net.yaml", "wrong.yaml"],
         "backends": ("numpy", "torch", "keras"),
         "form": "text",
@@ -570,6 +571,7 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
     assert run("check", "net.yaml", *options.split(" ")).status == 1
     del asked["out"], asked["say"]
     assert asked == {
+        "optimize": None,
         "specs": ["net.yaml"],
         "backends": ("numpy", "torch"),
         "form": "junit",
@@ -587,7 +589,6 @@ def test_check_passes_its_options_on(run: Shell, monkeypatch: pytest.MonkeyPatch
         "self_test": 7,
         "minimize": "case",
         "layers": "native",
-        "optimize": None,
         "force": True,
         "outputs": [("json", "a.json")],
         "cache": "kept",
