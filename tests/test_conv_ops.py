@@ -24,6 +24,7 @@ from cnnspec.testing.networks import infer
 from cnnspec.testing.strategies import OPS, Draw
 from tests.conv_networks import CASES, case, computed, graph_of, rounded
 from tests.networks import BACKENDS, distance
+from tests.night import share
 
 Array = npt.NDArray[Any]
 
@@ -122,9 +123,9 @@ def test_the_reference_is_the_definition(op: type[Op], data: st.DataObject) -> N
 
 
 @each_op
-@pytest.mark.parametrize(("backend", "examples"), [("torch", 25), ("keras", 10)])
-def test_the_others_equal_the_reference(op: type[Op], backend: str, examples: int) -> None:
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), deadline=None)
+@pytest.mark.parametrize(("backend", "examples"), [("torch", 0.25), ("keras", 0.1)])
+def test_the_others_equal_the_reference(op: type[Op], backend: str, examples: float) -> None:
+    @settings(max_examples=share(examples), suppress_health_check=list(HealthCheck), deadline=None)
     @given(single(op))
     def equal(network: Graph) -> None:
         for dtype, most in (("float64", 1e-13), ("float32", 1e-5)):
@@ -139,7 +140,7 @@ def test_the_others_equal_the_reference(op: type[Op], backend: str, examples: in
 
 @each_op
 def test_laws(op: type[Op]) -> None:
-    check_op(op, backends=("numpy", "torch"), examples=6)
+    check_op(op, backends=("numpy", "torch"), examples=share(0.1))
 
 
 def test_the_gallery_agrees() -> None:

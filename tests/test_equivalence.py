@@ -19,16 +19,11 @@ from cnnspec.ops.pool import AvgPool, MaxPool
 from cnnspec.testing import check_backend, check_gradients, check_op, nearly_valid, networks
 from cnnspec.testing.blocks import block_networks
 from cnnspec.testing.laws import agree, check_network
+from tests.night import share
 
 ALL = tuple(BUILT_IN)
 NIGHTLY = 1000
 """Examples of the nightly profile."""
-
-
-def share(part: float) -> int:
-    """So many of the profile's examples; a network costs far more than most examples."""
-    assert settings.default is not None
-    return max(1, round(settings.default.max_examples * part))
 
 
 NETWORKS = {

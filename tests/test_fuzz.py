@@ -264,12 +264,12 @@ def test_engines_without_float64_are_judged_in_float32(
 
 
 def test_a_run_agrees_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["fuzz", "--backends", "numpy,torch", "-n", "12", "--seed", "5", "-j", "2"]
+    arguments = ["fuzz", "--backends", "numpy,torch", "-n", "4", "--seed", "5", "-j", "2"]
     assert main([*arguments, "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "none"
-    assert document["networks"] == 12
-    assert document["outcomes"]["agree"] + document["outcomes"]["undecided"] == 12
+    assert document["networks"] == 4
+    assert document["outcomes"]["agree"] + document["outcomes"]["undecided"] == 4
     assert document["seed"] == 5
     assert document["cases"] == []
 

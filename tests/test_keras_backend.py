@@ -26,6 +26,7 @@ from cnnspec.document import parse
 from cnnspec.graph import Graph
 from cnnspec.schema import read_spec
 from cnnspec.training import default_training
+from tests.night import at_night, words
 
 torch = pytest.importorskip("torch")  # before TensorFlow, which does not bear the other order
 keras = pytest.importorskip("keras")
@@ -336,7 +337,16 @@ class Pair:
 AT = At(update=3, first=5)
 
 
-@pytest.mark.parametrize("name", SPECS)
+QUICK = words("""
+conv-same_strided conv-depthwise_strided conv-replicate conv-flip_groups conv-causal conv-solid_pads
+pool-max_ceil pool-max_line_dilated pool-max_solid pool-avg_all pool-avg_solid pool-sum
+pool-global_max
+softmax-flat prelu_one-plane rescale-plane batch_norm-solid batch_norm_biased-plane dropout-line
+flatten-plane flat lenet-nesterov lenet-adam_decay wired segment shared
+""")
+
+
+@pytest.mark.parametrize("name", at_night(SPECS, QUICK))
 def test_agrees_with_torch(name: str, tmp_path: Path) -> None:
     pair = Pair(graph_of(name))
     pair.whole = "train:" in SPECS[name]
