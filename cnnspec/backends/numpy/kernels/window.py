@@ -87,9 +87,11 @@ def unfold(x: Array, windows: tuple[int, ...], *geometry: tuple[int, ...]) -> Ar
         y = np.empty(shape, x.dtype)
         for q, (some, elements) in enumerate(window_reads(x.shape[rank + 1], count, kernel, *how)):
             part = y[:, q]
-            part[(*lead, slice(some.start))] = 0
             part[(*lead, some)] = x[(*lead, elements)]
-            part[(*lead, slice(some.stop, None))] = 0
+            if some.start > 0:
+                part[(*lead, slice(some.start))] = 0
+            if some.stop < count:
+                part[(*lead, slice(some.stop, None))] = 0
         x = y
     return x
 
