@@ -6,11 +6,11 @@ READY := $(VENV)/.ready
 # torch, TensorFlow and NumPy are each told to use all cores; several at once would fight.
 JOBS ?= 2
 
-.PHONY: help demo test nightly conformance faults lint types bench bless docs clean
+.PHONY: help demo test nightly conformance faults lint types bench bench-quick bless docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ types: $(READY) ## static types
 
 bench: $(READY) ## speed, each number as a ratio to a named peer
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(READY) ## a short profile of it, which fails where a ratio is far off
+	$(BIN)/python -m benchmarks --quick
 
 bless: $(READY) ## rewrite the golden files, after looking at why they differ
 	$(BIN)/python -m pytest --bless

@@ -17,6 +17,15 @@ from cnnspec.training import Training
 __all__ = ["buffers", "predicted"]
 
 FLOAT32 = 4
+KEPT_BESIDES = {
+    "numpy": frozenset({"batch_norm", "relu6", "hard_tanh"}),
+    "torch": frozenset({"relu6", "hard_tanh"}),
+}
+"""Ops that keep as many elements as their output has, beyond what their derivative needs.
+
+Those that are cut off at two ends keep their input, where the output would do; NumPy's batch norm
+has the input without its mean.
+"""
 
 
 def predicted(graph: Graph, backend: str, batch: int, step: Step) -> int | None:
@@ -28,15 +37,17 @@ def predicted(graph: Graph, backend: str, batch: int, step: Step) -> int | None:
         batch: samples.
         step: what runs.
     """
-    if backend not in {"numpy", "torch"}:
+    if backend not in KEPT_BESIDES:
         return None
     parameters = sum(param.size for param in graph.params().values())
     if step == "inference":
-        return FLOAT32 * (parameters + batch * _inference(graph, backend))
+        return FLOAT32 * (parameters + batch * peak_elements(graph))
     trained = sum(param.size for param in graph.params().values() if param.trainable)
     assert graph.training is not None
     held = parameters + (1 + buffers(graph.training)) * trained
-    return FLOAT32 * (held + batch * (kept_elements(graph) + _largest_gradients(graph)))
+    values = kept_elements(graph) + _largest_gradients(graph)
+    values += sum(math.prod(n.shape) for n in graph.nodes if n.op.key in KEPT_BESIDES[backend])
+    return FLOAT32 * (held + batch * values)
 
 
 def buffers(training: Training) -> int:
@@ -46,11 +57,6 @@ def buffers(training: Training) -> int:
     count = {"sgd": 0, "adagrad": 1, "rmsprop": 1}.get(optimizer.key, 2)
     count += sum(1 for name in ("momentum", "centered", "amsgrad") if fields.get(name))
     return count + (training.average is not None)
-
-
-def _inference(graph: Graph, backend: str) -> int:
-    """Elements of values that are alive at once, for one sample."""
-    return peak_elements(graph)
 
 
 def _largest_gradients(graph: Graph) -> int:
