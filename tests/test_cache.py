@@ -112,6 +112,7 @@ OPTIONS: dict[str, Any] = {
     "probe": False,
     "device": "cuda",
     "layers": "native",
+    "optimize": "inference",
 }
 SAME = {"in_process": True, "timeout": 1.0}
 """Options by which an engine runs otherwise and computes the same."""

@@ -502,7 +502,9 @@ def test_without_the_libraries(
     folder = written.parent
     start = ["features", str(folder / "net.yaml"), "-w", str(folder), "-o", str(tmp_path / "o")]
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    assert main([*start, "-i", "a.png"]) == 2
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"\x89PNG")
+    assert main([*start, "-i", str(picture)]) == 2
     assert "Pillow, which cannot be imported" in capsys.readouterr().err
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert main([*start, "--sample", "0"]) == 2

@@ -201,9 +201,11 @@ def unfold(x, windows, *geometry):
         y = np.empty(shape, x.dtype)
         for q, (some, elements) in enumerate(window_reads(x.shape[rank + 1], count, kernel, *how)):
             part = y[:, q]
-            part[(*lead, slice(some.start))] = 0
             part[(*lead, some)] = x[(*lead, elements)]
-            part[(*lead, slice(some.stop, None))] = 0
+            if some.start > 0:
+                part[(*lead, slice(some.start))] = 0
+            if some.stop < count:
+                part[(*lead, slice(some.stop, None))] = 0
         x = y
     return x
 
@@ -254,6 +256,7 @@ def tiles(images, groups, rows, row_size, most):
     A piece is a part of the rows, all rows of some groups, or some images; at least one row.
     """
     row_step = max(1, min(rows, most // row_size))
+    row_step = -(-rows // -(-rows // row_step))  # as many pieces, of more equal size
     group_step = max(1, min(groups, most // (row_size * row_step)))
     image_step = max(1, most // (row_size * row_step * group_step))
     for n in range(0, images, image_step):
@@ -375,6 +378,7 @@ def by_column(x, matrix, bias, size, *geometry):
         multiply_into(y, at, matrix, columns)
         if bias is not None:
             y[at] += bias.reshape(groups, filters, 1)[at[1]]
+        del columns  # their memory is that of the next ones
 
     def turn(matrix, shape):
         turned = np.flip(matrix.reshape(*shape, *kernel), tuple(range(3, 3 + len(kernel))))
@@ -391,6 +395,7 @@ def by_column(x, matrix, bias, size, *geometry):
             for at, _, _, columns in column_pieces(g, groups, space, how, most):
                 multiply_into(gx, at, turned, columns)
                 g_turned[at[1]] += rows_of(flat, at) @ columns.swapaxes(1, 2)
+                del columns
             return gx.reshape(x.shape), turn(g_turned, (groups, channels, filters))
         gx, g_matrix = np.zeros_like(x), np.zeros_like(matrix)
         multiply = np.multiply if filters == 1 else np.matmul
@@ -401,6 +406,7 @@ def by_column(x, matrix, bias, size, *geometry):
             target = gx[read].swapaxes(0, 1)
             shape = len(target), *kernel, target.shape[1], *piece[0]
             fold(columns.reshape(shape), target, *piece)
+            del columns
         return gx, g_matrix
 
     return y, backward
@@ -409,11 +415,11 @@ def by_column(x, matrix, bias, size, *geometry):
 def columns_at_once(whole, weight):
     """Elements of columns to make at a time.
 
-    They should stay in the cache next to a processor core, but be as many as those of the weight,
-    which is read anew for each piece. With what making them needs they are fewer than those of
-    input, output and weight together, of which there are `whole`, or than 2^15.
+    They should stay in the cache of a processor core, but be as many as those of the weight, which
+    is read anew for each piece. With what making them takes they are fewer than those of input,
+    output and weight together, of which there are `whole`, or fewer than 200,000.
     """
-    return max(1 << 14, min(max(1 << 18, weight), whole // 2))
+    return max(1 << 17, min(max(1 << 19, weight), whole * 3 // 5))
 
 
 def column_pieces(x, groups, size, geometry, most):
@@ -432,10 +438,9 @@ def column_pieces(x, groups, size, geometry, most):
         read = n, slice(some.start * channels, some.stop * channels), inside
         windows = rows.stop - rows.start, *size[1:]
         how = windows, *geometry[:3], (inside.start - first, *before[1:])
-        columns = unfold(x[read].swapaxes(0, 1), *how)
         at = n, some, slice(None), slice(rows.start * per_row, rows.stop * per_row)
         shape = some.stop - some.start, channels * math.prod(geometry[0]), -1
-        yield at, read, how, columns.reshape(shape)
+        yield at, read, how, unfold(x[read].swapaxes(0, 1), *how).reshape(shape)
 
 
 def multiply_into(y, at, matrix, columns):
