@@ -501,7 +501,8 @@ def test_without_the_libraries(
 ) -> None:
     folder = written.parent
     start = ["features", str(folder / "net.yaml"), "-w", str(folder), "-o", str(tmp_path / "o")]
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    for module in ("PIL", "PIL.Image"):  # the second one may be there already
+        monkeypatch.setitem(__import__("sys").modules, module, None)
     picture = tmp_path / "a.png"
     picture.write_bytes(b"\x89PNG")
     assert main([*start, "-i", str(picture)]) == 2
