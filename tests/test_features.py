@@ -501,7 +501,7 @@ def test_without_the_libraries(
 ) -> None:
     folder = written.parent
     start = ["features", str(folder / "net.yaml"), "-w", str(folder), "-o", str(tmp_path / "o")]
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    monkeypatch.setitem(__import__("sys").modules, "PIL.Image", None)
     assert main([*start, "-i", "a.png"]) == 2
     assert "Pillow, which cannot be imported" in capsys.readouterr().err
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
