@@ -34,7 +34,7 @@ Batch = tuple[Array, Array]
 
 EXACT = 1e-12
 STEPS, PER_EPOCH, EPOCHS = 50, 10, 5
-EVERY = 40
+EVERY = 60
 """Of the table so many stand for one in the default suite."""
 
 MADE: dict[str, tuple[str, dict[str, Any]]] = {

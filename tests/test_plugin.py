@@ -301,6 +301,7 @@ def test_the_op_keeps_its_laws(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.nightly
 def test_the_op_keeps_its_laws_in_keras(installed: Path, tmp_path: Path) -> None:
     code = CHECK_OP.format(backends=("numpy", "keras"), examples=2)
     done = python("-c", code, sites=(installed,), place=tmp_path)

@@ -19,6 +19,7 @@ from cnnspec.testing import OPS
 from cnnspec.testing.laws import check_network
 from cnnspec.testing.networks import infer, network_shapes, text_of
 from tests.networks import BACKENDS, distance, graph, layers
+from tests.night import share
 
 SAME = 1e-13
 FLOAT32 = 2e-6
@@ -174,7 +175,7 @@ def single(draw: Any, key: str) -> str:
 @pytest.mark.parametrize("key", KEYS)
 def test_random_fields(key: str) -> None:
     @settings(
-        max_examples=12,
+        max_examples=share(0.2),
         deadline=None,
         derandomize=True,
         database=None,

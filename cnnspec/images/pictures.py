@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from cnnspec import files
-from cnnspec.data.pixels import BadPicture, pixels, read, size
+from cnnspec.data.pixels import BadPicture, pillow, pixels, read, size
 from cnnspec.diagnostics import DataError, Diagnostic
 from cnnspec.ops.base import Shape, show
 
@@ -46,6 +46,7 @@ def read_picture(path: str, shape: Shape, *, resize: bool = False) -> tuple[Arra
                 "of this shape goes into any",
             )
         )
+    pillow()  # before a file is looked for
     try:
         with open(path, "rb") as stream:
             if os.fstat(stream.fileno()).st_size == 0:
