@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -68,12 +69,12 @@ def resnets() -> list[Result]:
             with torch.no_grad():
                 return model(x)  # type: ignore[no-any-return]
 
-        same = kernels(lambda call=call: call(ours)) == kernels(lambda call=call: call(theirs))  # type: ignore[misc]
+        same = kernels(partial(call, ours)) == kernels(partial(call, theirs))
         result = compare(
             f"torch ResNet-18, {name} of {batch}",
             "the same by hand",
-            clock_of(lambda call=call: call(ours)),  # type: ignore[misc]
-            clock_of(lambda call=call: call(theirs)),  # type: ignore[misc]
+            clock_of(partial(call, ours)),
+            clock_of(partial(call, theirs)),
             limit=AS_FAST,
         )
         result = judged(result, AS_FAST, f"at most {AS_FAST}, the same kernels in the same order")
