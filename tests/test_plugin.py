@@ -308,6 +308,7 @@ def test_the_op_keeps_its_laws_in_keras(installed: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.nightly
 def test_the_back_end_keeps_its_laws(installed: Path, tmp_path: Path) -> None:
     done = python("-c", CHECK_BACKEND.format(examples=2), sites=(installed,), place=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]

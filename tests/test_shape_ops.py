@@ -22,6 +22,7 @@ from cnnspec.ops.base import Op
 from cnnspec.ops.slicing import Split, SplitPart
 from cnnspec.testing import check_op
 from tests.networks import BACKENDS, ROOT, distance, graph, layers
+from tests.night import at_night
 from tests.spec_errors import built, check_marked, spec
 from tests.test_check import relocate
 
@@ -110,7 +111,7 @@ def normal(purpose: str, shape: tuple[int, ...]) -> Array:
 
 @pytest.mark.parametrize("rank", INPUTS)
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("held", [False, True])
 def test_every_option_is_the_references(backend: str, rank: int, dtype: Dtype, held: bool) -> None:
     unit = 2.0**-53 if dtype == "float64" else 2.0**-24
@@ -404,7 +405,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("backend", "old", "new", "node"), FAULTS)
+@pytest.mark.parametrize(
+    ("backend", "old", "new", "node"), at_night(FAULTS, FAULTS[::3].__contains__)
+)
 def test_a_planted_fault_is_found_and_named(
     monkeypatch: pytest.MonkeyPatch, backend: str, old: str, new: str, node: str
 ) -> None:

@@ -75,7 +75,7 @@ def equal(found: Arrays, expected: Arrays) -> bool:
     )
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("optimizer", EVERY)
 def test_goes_on_as_if_nothing_had_happened(

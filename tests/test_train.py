@@ -106,9 +106,10 @@ def rows(path: Path) -> list[dict[str, str]]:
 # --- the same everywhere ---------------------------------------------------------------------
 
 
-def test_curves_of_the_demo_are_equal() -> None:
-    graph = cnnspec.load(DEMO)
-    found = {name: train(graph, name, "digits", epochs=2) for name in BACKENDS}
+@pytest.mark.parametrize("given", ["few", pytest.param("digits", marks=pytest.mark.nightly)])
+def test_curves_of_the_demo_are_equal(given: str, request: pytest.FixtureRequest) -> None:
+    graph, dataset = cnnspec.load(DEMO), request.getfixturevalue(given)
+    found = {name: train(graph, name, dataset, epochs=2) for name in BACKENDS}
     for result in found.values():
         assert np.abs(numbers(result) - numbers(found["numpy"])).max() <= EXACT
         for name, weight in result.weights.items():
