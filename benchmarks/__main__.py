@@ -93,7 +93,8 @@ def table(results: Sequence[Result]) -> str:
     for r in results:
         goal = f"{r.goal}: {'met' if r.met else 'MISSED'}" if r.goal else ""
         spread = f"{r.ratio:.3g} ({r.low:.3g} to {r.high:.3g})"
-        times = f"{1e3 * r.ours:.3g} ms | {1e3 * r.theirs:.3g} ms"
+        factor, unit = (1e3, "ms") if r.unit == "s" else (2**-20, "MiB")
+        times = f"{factor * r.ours:.3g} {unit} | {factor * r.theirs:.3g} {unit}"
         memory = f"{r.memory / 2**20:,.0f} MiB"
         rows.append(f"| {r.name} | {r.peer} | {times} | {spread} | {goal} | {memory} |")
     return "\n".join(rows)

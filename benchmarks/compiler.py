@@ -80,14 +80,14 @@ def run() -> list[Result | Curve]:
             for size in sizes:
                 seconds, added, peak = measured(paths[size], what)
                 times.append((size, seconds))
-                bytes_.append((size, added / 2**20))
+                bytes_.append((size, added))
                 if what == "validate" and size in GOALS:
                     found.append(within(size, seconds, peak))
             name = "validate" if what == "validate" else f"emit {what}"
-            for label, points, unit in (("time", times, 1.0), ("memory", bytes_, 1e-3)):
-                found.append(linear(f"{name}: {label} over {len(points)} sizes", points, unit))
+            found.append(linear(f"{name}: time over {len(sizes)} sizes", times, "s"))
+            found.append(linear(f"{name}: memory over {len(sizes)} sizes", bytes_, "B"))
             found.append(Curve("compiler: time", name, "layers", "seconds", times))
-            found.append(Curve("compiler: memory", name, "layers", "MiB", bytes_))
+            found.append(Curve("compiler: memory", name, "layers", "bytes", bytes_))
     return found
 
 
@@ -100,12 +100,10 @@ def within(size: int, seconds: float, peak: int) -> Result:
     return judged(result, 1.0, "within it")
 
 
-def linear(name: str, points: list[tuple[float, float]], unit: float) -> Result:
+def linear(name: str, points: list[tuple[float, float]], unit: str) -> Result:
     """The exponent, with the cost of the largest and what a proportional one would be."""
     (small, first), (large, last) = points[0], points[-1]
     exponent = slope(points)
     expected = first * large / small
-    result = Result(
-        name, "in proportion", last * unit, expected * unit, exponent, exponent, exponent
-    )
-    return judged(result, LINEAR, f"exponent at most {LINEAR}")
+    found = Result(name, "in proportion", last, expected, exponent, exponent, exponent, unit=unit)
+    return judged(found, LINEAR, f"exponent at most {LINEAR}")

@@ -35,6 +35,7 @@ class Result:
         met: whether it is so.
         memory: bytes, the peak of resident memory of the process that ran both, or what the row
             says; 0 where nobody measured.
+        unit: of `ours` and `theirs`: "s", or "B" for bytes.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Result:
     goal: str = ""
     met: bool = True
     memory: int = 0
+    unit: str = "s"
 
 
 @dataclass(frozen=True, slots=True)

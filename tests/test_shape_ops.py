@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -159,6 +160,30 @@ def test_merges_are_the_references(backend: str, rank: int) -> None:
         assert distance(both[0].values[node.id], both[1].values[node.id]) <= limit, node
         for mine, other in zip(both[0].own[node.id], both[1].own[node.id], strict=True):
             assert distance(mine, other) <= limit, node
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("merge", ["add", "multiply", "average", "maximum", "concat"])
+def test_a_merge_of_very_many_is_the_references(backend: str, merge: str) -> None:
+    """Python does not read an expression of thousands of signs."""
+    count = 3000
+    lines = ["relu: {name: a}", *(f"relu: {{name: r{i}, from: a}}" for i in range(count))]
+    lines.append(f"{merge}: {{name: m, from: [{', '.join(f'r{i}' for i in range(count))}]}}")
+    start = time.process_time()
+    emitted = get(backend).emit(layers(*lines, input="[2, 2, 2]"))
+    assert time.process_time() - start < 20  # some 0.5 s; minutes where names are compared in pairs
+    compile(emitted.text, "net.py", "exec")
+    few = 130  # more than an expression has signs
+    lines = lines[: few + 1]
+    lines.append(f"{merge}: {{name: m, from: [{', '.join(f'r{i}' for i in range(few))}]}}")
+    found = layers(*lines, input="[2, 2, 2]")
+    data = {"input": np.abs(normal("many", (3, 2, 2, 2))) ** 0.01}
+    both = []
+    for name in ("numpy", backend):
+        opened = get(name).open(get(name).emit(found), dtype="float64")
+        both.append(opened.trace(data))
+        opened.close()
+    assert distance(both[0].values["m"], both[1].values["m"]) <= 1e-13
 
 
 # --- traps -------------------------------------------------------------------------------------

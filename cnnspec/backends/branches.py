@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 
@@ -84,20 +85,27 @@ def branches(body: Sequence[Statement], returned: Sequence[str]) -> list[Branch]
         for key, label in zip(item.values, item.labels, strict=True)
         if key in counts
     ]
+    known = _Joined(body, made, counts)
     for reads in joined:
         ends = [key for key in reads if key in made and counts[key] == 1]
         if len(ends) > 1:
-            found += _Joined(body, made, counts).branches(ends)
+            found += known.branches(ends)
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Joined:
-    """The branches of one statement."""
+    """Finds the branches of each statement that joins some."""
 
     body: Sequence[Statement]
     made: dict[str, Statement]
     counts: Counter[str]
+
+    @cached_property
+    def beginnings(self) -> Counter[tuple[str, ...]]:
+        """How many statements' names begin with these words."""
+        named = (_words(item.name) for item in self.body)
+        return Counter(tuple(words[:n]) for words in named for n in range(1, len(words) + 1))
 
     def branches(self, ends: Sequence[str]) -> list[Branch]:
         """Those that end in these values, and those that fork into them."""
@@ -122,10 +130,25 @@ class _Joined:
         if len(last.values) > 1:
             return Branch(last.labels[last.values.index(end)], (end,))
         parts = [self.made[key] for key in keys]
-        title = _title(parts, [i for i in self.body if i not in parts and i not in inside])
+        title = self._title(parts, inside)
         if title is None:
             return Branch(label_of(last, self.body), (end,))
         return Branch(title, tuple(keys))
+
+    def _title(self, parts: Sequence[Statement], inside: Sequence[Statement]) -> str | None:
+        """A name for all parts: what theirs alone begin with, or the only one that has a name."""
+        if len(parts) == 1:
+            return None
+        common = _words(parts[0].name)
+        for part in parts[1:]:
+            pairs = zip(common, _words(part.name), strict=False)
+            common = [a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        own = {item.name for item in (*parts, *inside)}
+        beginning = sum(_words(name)[: len(common)] == common for name in own)
+        if common and self.beginnings[tuple(common)] == beginning:
+            return "_".join(common)
+        titled = [part.name for part in parts if part.titled]
+        return titled[0] if len(titled) == 1 else None
 
 
 def _before(key: str, made: dict[str, Statement], counts: Counter[str]) -> Iterator[str]:
@@ -135,20 +158,6 @@ def _before(key: str, made: dict[str, Statement], counts: Counter[str]) -> Itera
         if key not in made or counts[key] > 1 or len(made[key].values) > 1:
             return
         yield key
-
-
-def _title(parts: Sequence[Statement], others: Sequence[Statement]) -> str | None:
-    """A name for all of them: what theirs begin with, or the only one that has a name."""
-    if len(parts) == 1:
-        return None
-    common = _words(parts[0].name)
-    for part in parts[1:]:
-        pairs = zip(common, _words(part.name), strict=False)
-        common = [a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
-    if common and not any(_words(item.name)[: len(common)] == common for item in others):
-        return "_".join(common)
-    titled = [part.name for part in parts if part.titled]
-    return titled[0] if len(titled) == 1 else None
 
 
 def _words(name: str) -> list[str]:

@@ -162,7 +162,9 @@ def _speller(graph: Graph, style: Style, shared: set[str]) -> Callable[[Node[Op]
         if path and isinstance(node.op, Conv):
             own = (blocks[path], node.id.removeprefix(f"{path}."))
             instances.setdefault(own, []).append(cast(Node[Conv], node))
-    padding = {node.id: common_padding(nodes) for nodes in instances.values() for node in nodes}
+    padding = {}
+    for nodes in instances.values():
+        padding |= dict.fromkeys((node.id for node in nodes), common_padding(nodes))
 
     def spell(node: Node[Op]) -> Spelling:
         path = around(node)

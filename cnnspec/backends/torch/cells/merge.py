@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 from cnnspec.backends.base import Style
@@ -12,20 +13,27 @@ from cnnspec.graph import Node
 from cnnspec.ops.base import Op
 from cnnspec.ops.merge import Add, Average, Concat, Maximum, Multiply, Subtract
 
+MOST_SIGNS = 100
 SIGNS: dict[type[Op], str] = {Add: " + ", Multiply: " * ", Subtract: " - "}
 
 
 @COLUMN(*SIGNS)
 def elementwise(node: Node[Op], style: Style) -> Spelling:
     """`a + b`."""
-    sign = SIGNS[type(node.op)]
-    return Spelling(call=lambda *xs: Code(sign.join(xs)))
+    return Spelling(call=lambda *xs: _chain(type(node.op), xs))
+
+
+def _chain(op: type[Op], xs: Sequence[Code]) -> Code:
+    """From left to right; Python does not read an expression of thousands of signs."""
+    if len(xs) <= MOST_SIGNS:
+        return Code(SIGNS[op].join(xs))
+    return Code(f"{'sum' if op is Add else 'math.prod'}([{', '.join(xs)}])")
 
 
 @COLUMN(Average)
 def average(node: Node[Average], style: Style) -> Spelling:
     """`(a + b) / 2`."""
-    return Spelling(call=lambda *xs: Code(f"({' + '.join(xs)}) / {literal(len(xs))}"))
+    return Spelling(call=lambda *xs: Code(f"({_chain(Add, xs)}) / {literal(len(xs))}"))
 
 
 @COLUMN(Maximum)
