@@ -24,7 +24,7 @@ from cnnspec.spec import Layer, Spec
 from cnnspec.wires import UNKNOWN, Names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Built:
     """A graph, and the warnings found on the way, in the order of the text."""
 

@@ -22,7 +22,7 @@ SHAPE_TABLE_ROWS = 20
 NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Place:
     """Where layers are being built: the network, an instance of a block, or a sequence.
 
@@ -45,7 +45,7 @@ class Place:
     treatment: Treatment = UNTREATED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Instance:
     """A layer for given parameters, about to be built.
 
@@ -68,7 +68,7 @@ class Instance:
     treatment: Treatment = UNTREATED
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Nodes:
     """Builds nodes, and remembers what diagnostics need to know of them.
 

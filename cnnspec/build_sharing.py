@@ -13,7 +13,7 @@ from cnnspec.window import Window
 from cnnspec.wires import Names, Unknown, look_up, name_label
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Twin:
     """What a layer shares its parameters with.
 

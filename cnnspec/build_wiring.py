@@ -18,7 +18,7 @@ from cnnspec.templates import FAULT, evaluate
 from cnnspec.wires import UNKNOWN, Known, look_up
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """A layer of a scope with what its parameters decide before anything is wired.
 

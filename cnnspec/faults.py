@@ -19,7 +19,7 @@ MOST_USES = 8
 """So many places of use are shown for a fault inside blocks of blocks."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Faults:
     """Diagnostics of a phase, found so far.
 

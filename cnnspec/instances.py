@@ -26,7 +26,7 @@ Which = tuple[str, ...]
 """The overrides that an instance has: `first`, `last`, both in this order, or none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Count:
     """Nodes, and steps that building them takes; more than the limit is all that is said."""
 
@@ -46,7 +46,7 @@ class Count:
         return self.nodes > limits.MOST_NODES or self.steps > 4 * limits.MOST_NODES
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Instances:
     """Evaluates the fields of layers, each layer once for the same values.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cnnspec.diagnostics import did_you_mean
 from cnnspec.document import Document, Path
 from cnnspec.faults import Faults, quoted
-from cnnspec.include import included
 from cnnspec.ops.base import Shape
 from cnnspec.schema_blocks import read_blocks, read_parameters, unused_parameters
 from cnnspec.schema_fields import (
@@ -90,7 +89,11 @@ def _spec(faults: Faults, given: Mapping[str, object]) -> Spec | None:
         )
         return None
     _top_level(faults, value)
-    libraries = included(faults.document, faults)
+    libraries: tuple[Document, ...] = ()
+    if "include" in value:
+        from cnnspec.include import included  # which most specs do without
+
+        libraries = included(faults.document, faults)
     for library in libraries:
         _library(faults.of(library))
     documents = (*libraries, faults.document)

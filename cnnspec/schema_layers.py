@@ -36,7 +36,7 @@ TREATMENT = ("trainable", "regularize", "constrain")
 LAYER_FIELDS = ("name", "from", "when", "repeat", "first", "last", "share", "expect", *TREATMENT)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reader:
     """Reads the layers of one scope.
 

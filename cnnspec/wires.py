@@ -23,7 +23,7 @@ UNKNOWN = Unknown()
 Known = Value | Unknown
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Names:
     """The names of one scope.
 
