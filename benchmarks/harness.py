@@ -15,6 +15,10 @@ GROSS = 1.5
 """Times a limit that a ratio may be in the short profile: other programs share its machines."""
 REPEATS = 4 if QUICK else 12
 """Pairs in a measurement."""
+THREADS = int(os.environ.get("CNNSPEC_BENCH_THREADS", "1"))
+"""That each library may use."""
+CLOCK = time.process_time if THREADS == 1 else time.perf_counter
+"""Seconds; threads that wait for each other use processor time too."""
 AT_LEAST = 0.05 if QUICK else 0.2
 """Seconds that one measurement of a pair takes at least; short calls are repeated."""
 
@@ -85,21 +89,21 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def clock_of(call: Callable[[], object]) -> Callable[[], float]:
-    """A clock for a call: seconds of processor time, the mean of as many calls as it takes.
+    """A clock for a call: seconds by `CLOCK`, the mean of as many calls as it takes.
 
-    With one thread that is the time the call takes on a machine with nothing else to do, and other
-    programs on the machine disturb it less than wall time.
+    With one thread that is processor time: what the call takes on a machine with nothing else to
+    do, and other programs disturb it less than wall time.
     """
-    start = time.process_time()
+    start = CLOCK()
     call()
-    once = time.process_time() - start
+    once = CLOCK() - start
     count = max(1, round(AT_LEAST / max(once, 1e-7)))
 
     def clock() -> float:
-        begin = time.process_time()
+        begin = CLOCK()
         for _ in range(count):
             call()
-        return (time.process_time() - begin) / count
+        return (CLOCK() - begin) / count
 
     return clock
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 import cnnspec
-from benchmarks.harness import Result, clock_of, compare, judged
+from benchmarks.harness import THREADS, Result, clock_of, compare, judged
 from cnnspec.graph import Graph, Node
 from cnnspec.ops.base import Op
 
@@ -25,14 +25,14 @@ GOAL = 0.05
 
 
 def run() -> list[Result]:
-    """Forward, batch 1, float32, one thread."""
+    """Forward, batch 1, float32."""
     if find_spec("onnx") is None:
         return []
     graph = cnnspec.load(SPEC)
     weights = {k: v.astype(np.float32) for k, v in cnnspec.initial_weights(graph).items()}
-    session = cnnspec.build(graph, "numpy", weights=weights, dtype="float32")
+    network = cnnspec.build(graph, "numpy", weights=weights, dtype="float32")
     x = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
-    expected = session.forward({"input": x})["output"]
+    expected = network.predict(x)
     model = onnx_model(graph, weights)
     found = []
     for name, call in peers(model, x).items():
@@ -41,7 +41,7 @@ def run() -> list[Result]:
         result = compare(
             "numpy ResNet-18, inference of 1",
             name,
-            clock_of(lambda: session.forward({"input": x})),
+            clock_of(lambda: network.predict(x)),
             clock_of(call),
             repeats=4,
             warm_up=1,
@@ -62,7 +62,7 @@ def peers(model: Any, x: Array) -> dict[str, Callable[[], Array]]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = THREADS
         runtime = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )

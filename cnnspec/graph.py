@@ -66,6 +66,7 @@ class Node(Generic[OpT_co]):
         trainable: whether training changes its parameters.
         regularize: what its weights cost, None where they cost nothing.
         constrain: what its weights are held to after each update, None for nothing.
+        in_place: whether its value may take the memory of its input, which nothing else reads.
         origin: where it was written, None for a graph made without a file.
     """
 
@@ -80,6 +81,7 @@ class Node(Generic[OpT_co]):
     trainable: bool = True
     regularize: Regularize | None = None
     constrain: Constrain | None = None
+    in_place: bool = False
     origin: Origin | None = None
 
     @property

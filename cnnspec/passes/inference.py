@@ -4,6 +4,7 @@
 - A layer that passes its input on goes: dropout and its like, a pad of nothing, a flat `flatten`.
 - A `pad` goes into the padding of what reads it, where that means the same.
 - A `batch_norm` or `layer_scale` goes into the weights of the layer that it follows.
+- A `relu` may take the memory of what it reads, where that is another layer's value of its own.
 
 Every layer that stays has its name, but for positions in a sequence, which count what is there.
 """
@@ -17,11 +18,13 @@ from dataclasses import dataclass, field
 from cnnspec.diagnostics import Diagnostic, Label, SpecError
 from cnnspec.graph import Graph, Input, Node, Value
 from cnnspec.liveness import inference_nodes
+from cnnspec.ops.activation import Relu, Relu6
 from cnnspec.ops.base import Op
 from cnnspec.ops.conv import Conv
 from cnnspec.ops.conv_transpose import ConvTranspose
 from cnnspec.ops.dense import Dense
 from cnnspec.ops.depthwise_conv import DepthwiseConv, SeparableConv
+from cnnspec.ops.merge import Add
 from cnnspec.ops.norm import BatchNorm
 from cnnspec.ops.scale import LayerScale
 from cnnspec.passes.pads import merged
@@ -33,6 +36,10 @@ TAKES = (Conv, ConvTranspose, Dense, DepthwiseConv, SeparableConv)
 """Ops that a factor and a shift for each channel of their output can go into."""
 GIVES = (BatchNorm, LayerScale)
 """Ops that are a factor and a shift for each channel in inference."""
+OVERWRITES = (Relu, Relu6)
+"""Ops whose gradients can be computed from their output."""
+OVERWRITTEN = (*TAKES, BatchNorm, Add)
+"""Ops whose output is new memory, and which need it for no gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +225,45 @@ class _Plan:
             if len(norms) > 1 or any(n.id not in going for n in groups[node.weights_id]):
                 yield id
 
+    # --- memory --------------------------------------------------------------------------------
+
+    def in_place(self) -> set[str]:
+        """Ids of layers that may take their input's memory.
+
+        Both layers are written in one place, and so is what is true of one instance of a block
+        true of all.
+        """
+        users, outputs, around = self._users(), self._outputs(), self._around()
+        found: dict[object, list[tuple[str, bool]]] = {}
+        for node in self._left():
+            if not isinstance(self._op(node), OVERWRITES):
+                continue
+            source = self.value(node.inputs[0])
+            alone = (
+                isinstance(source, Node)
+                and isinstance(self._op(source), OVERWRITTEN)
+                and len(users[source.id]) == 1
+                and source.id not in outputs
+                and around[source.id] == around[node.id]
+            )
+            written = node.id if node.origin is None else node.origin.span
+            found.setdefault(written, []).append((node.id, alone))
+        alike = (group for group in found.values() if all(alone for _, alone in group))
+        return {id for group in alike for id, _ in group}
+
+    def _around(self) -> dict[str, str]:
+        """The path of the block instance around each node; that of the network is empty."""
+        found: dict[str, str] = {}
+        stack = [(self.graph.root, "")]
+        while stack:
+            scope, path = stack.pop()
+            for child in scope.children:
+                if isinstance(child, Node):
+                    found[child.id] = path
+                else:
+                    stack.append((child, child.path if child.kind == "block" else path))
+        return found
+
     # --- the outcome ---------------------------------------------------------------------------
 
     def partly(self) -> Iterator[str]:
@@ -235,6 +281,7 @@ class _Plan:
         graph = self.graph
         last = {self.value(node).id: node.id for node in self.nodes.values()}
         renewed: dict[str, Node[Op]] = {}
+        in_place = self.in_place()
 
         def renew(node: Node[Op], inputs: tuple[Value, ...], id: str) -> Node[Op]:
             op = self._op(node)
@@ -256,6 +303,7 @@ class _Plan:
                 trainable=True,
                 regularize=None,
                 constrain=None,
+                in_place=node.id in in_place,
             )
 
         lean = dataclasses.replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from cnnspec.backends import text
 from cnnspec.backends.base import Emitted, Style
@@ -162,7 +162,7 @@ def _speller(graph: Graph, style: Style, shared: set[str]) -> Callable[[Node[Op]
         if path and isinstance(node.op, Conv):
             own = (blocks[path], node.id.removeprefix(f"{path}."))
             instances.setdefault(own, []).append(cast(Node[Conv], node))
-    padding = {}
+    padding: dict[str, Literal["same", "zeros"] | None] = {}
     for nodes in instances.values():
         padding |= dict.fromkeys((node.id for node in nodes), common_padding(nodes))
 

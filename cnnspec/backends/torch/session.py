@@ -507,6 +507,7 @@ class _Tapped:
         self.values: dict[str, torch.Tensor] = {}
         self.feed: dict[str, list[torch.Tensor]] | None = None
         self.perturb: Mapping[str, torch.Tensor] = {}
+        self.overwrites = "inplace=True" in emitted.text
         self.executions = Executions(emitted.lines)
         self.paths = {id(module): path for path, module in self.model.named_modules()}
         for path in self.executions.modules():
@@ -572,15 +573,19 @@ class _Tapped:
         value = value.view(value.shape) if factor is None else torch.mul(value, factor)
         self.values[node] = value
         if self.feed is not None:
-            return value.detach()
+            return self._given(value.detach())
         if value.requires_grad:
             value.retain_grad()
-        return value
+        return self._given(value)
 
     def _fed(self, node: str | None, index: int, value: torch.Tensor) -> torch.Tensor:
         if self.feed is None or node not in self.feed:
             return value
-        return self.feed[node][index]
+        return self._given(self.feed[node][index])
+
+    def _given(self, value: torch.Tensor) -> torch.Tensor:
+        """What the text goes on with; it may overwrite that, and not what is kept."""
+        return value.clone() if self.overwrites else value
 
 
 def _share(model: torch.nn.Module, copy: torch.nn.Module) -> None:

@@ -27,7 +27,7 @@ class MiniResnet(nn.Module):
         self.conv3 = nn.Conv2d(16, 16, 3, padding=1)
         self.main = nn.Sequential(
             PaddedConv2d(16, 32, 3, stride=2, pads=(1, 0, 1, 0)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(32, 32, 3, padding=1),
         )
         self.downsample = nn.Sequential(nn.Conv2d(16, 32, 1, stride=2))
@@ -41,16 +41,16 @@ class MiniResnet(nn.Module):
     def forward(self, x):
         """Outputs."""
         x = self.conv1(x)
-        stem = F.relu(x)
+        stem = F.relu(x, inplace=True)
         x = self.conv2(stem)
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         x = self.conv3(x)
         x = x + stem
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         main = self.main(x)
         x = self.downsample(x)
         x = main + x
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         x = F.adaptive_avg_pool2d(x, 1)
         x = torch.flatten(x, 1)
         x = self.fc(x)

@@ -21,13 +21,13 @@ class Bottleneck(nn.Module):
     def forward(self, inputs):
         """Output of the block."""
         x = self.conv1(inputs)
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         x = self.conv2(x)
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         x = self.conv3(x)
         downsample = self.downsample(inputs)
         x = x + downsample
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         return x
 
 
@@ -60,7 +60,7 @@ class Resnet50(nn.Module):
     def forward(self, x):
         """Outputs."""
         x = self.conv1(x)
-        x = F.relu(x)
+        x = F.relu(x, inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         x = self.layer1(x)
         x = self.layer2(x)

@@ -39,7 +39,8 @@ def plain(node: Node[Op], style: Style) -> Spelling:
     module, function = PLAIN[type(node.op)]
     if style.layers == "native":
         module, function = NATIVE.get(type(node.op), (module, function))
-    return Spelling(Code(f"{module}()"), lambda x: call(function, x))
+    where = {"inplace": True} if node.in_place else {}
+    return Spelling(call(module, **where), lambda x: call(function, x, **where))
 
 
 @COLUMN(activation.Softmax)
