@@ -21,26 +21,26 @@ EMITTED = tuple(size for size in SIZES if size <= 10_000)
 """Python itself cannot load a file with much more."""
 
 PROGRAM = """\
-import gc, json, resource, sys, time
+import gc, json, sys, time
 gc.disable()
 path, backend = sys.argv[1:]
-from cnnspec import document
+from cnnspec import document, document_yaml
+from cnnspec.bench.resident import peak, reset_peak
 from cnnspec.build import build
 from cnnspec.schema import read_spec
 from cnnspec.backends import get
 chosen = get(backend) if backend != "validate" else None
 from cnnspec.ops import registered
 list(registered())
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = reset_peak() or peak()
 start = time.process_time()
 graph = build(read_spec(document.read(path), {})).graph
 if chosen is not None:
+    before = reset_peak() or peak()
     start = time.process_time()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     chosen.emit(graph)
 seconds = time.process_time() - start
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([seconds, 1024 * (after - before), 1024 * after]))
+print(json.dumps([seconds, peak() - before, peak()]))
 """
 
 
