@@ -213,11 +213,14 @@ def _other_size(
 
 def _empty(place: Path, files: int, label: Label | None) -> DataError:
     many = f"has {files} images, all of which are skipped" if files else "has no images"
+    help = "images end in .png, .jpg or .jpeg; take the folder away if the class is none"
+    if any(entry.is_dir() for entry in _entries(place, label)):
+        help = f"if its folders are the classes, `{place}` is what `folder:` or `test:` names"
     return DataError(
         Diagnostic(
             "class-empty",
             f"the class folder `{place}` {many}",
             label,
-            help="images end in .png, .jpg or .jpeg; take the folder away if the class is none",
+            help=help,
         )
     )
