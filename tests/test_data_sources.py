@@ -476,10 +476,12 @@ def test_empty_classes(tmp_path: Path) -> None:
     found = fault("source: {image_folder: {folder: sub}}\nsplit: {test: 2}", tmp_path)
     assert found.code == "class-empty"
     assert found.message == f"the class folder `{tmp_path}/sub/bare` has no images"
-    assert found.help is not None and "take the folder away" in found.help
+    assert found.help is not None
+    assert "take the folder away" in found.help
     (tmp_path / "sub" / "bare" / "cat").mkdir()  # as if `sub` held `train` and `test`
     found = fault("source: {image_folder: {folder: sub}}\nsplit: {test: 2}", tmp_path)
-    assert found.help is not None and f"`{tmp_path}/sub/bare` is what" in found.help
+    assert found.help is not None
+    assert f"`{tmp_path}/sub/bare` is what" in found.help
     (tmp_path / "sub" / "bare" / "a.png").write_bytes(b"")
     text = "source: {image_folder: {folder: sub, corrupt: skip}}\nsplit: {test: 2}"
     assert fault(text, tmp_path).code == "class-empty"
