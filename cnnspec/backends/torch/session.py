@@ -1,8 +1,8 @@
-"""A live PyTorch model made of emitted text, and its taps."""
+"""A live PyTorch model made of emitted text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,18 +18,7 @@ from cnnspec.backends.base import (
     Trace,
     Tuning,
 )
-from cnnspec.backends.program import (
-    FEED,
-    PARTS,
-    TAP,
-    Executions,
-    Program,
-    own_entry,
-    own_program,
-    require_harmless,
-    run_own,
-    tapped,
-)
+from cnnspec.backends.program import Program, own_entry, own_program, require_harmless, run_own
 from cnnspec.backends.slots import check_weights
 from cnnspec.backends.torch import IMPORTS
 from cnnspec.diagnostics import DataError, Diagnostic, SetupError
@@ -53,6 +42,7 @@ except ImportError as fault:
     ) from fault
 
 from cnnspec.backends.torch import state as kept
+from cnnspec.backends.torch.taps import Tapped
 from cnnspec.backends.torch.tuning import tune
 from cnnspec.backends.torch.update import update
 
@@ -89,7 +79,7 @@ class TorchSession:
         self._optimizer: Any = None
         self.ranks: TorchRanks | None = None
         self.channels_last = False
-        self._tapped: _Tapped | None = None
+        self._tapped: Tapped | None = None
 
     def _make(self, module: Any, *, drawn: bool = False) -> torch.nn.Module:
         with _default(self.dtype), nullcontext() if drawn else _Undrawn():
@@ -422,7 +412,7 @@ class TorchSession:
     ) -> Trace:
         """Run the same text with every node tapped."""
         if self._tapped is None:
-            self._tapped = _Tapped(self.emitted, self.imports, self._make)
+            self._tapped = Tapped(self.emitted, self.imports, self._make)
             _share(self.model, self._tapped.model)
         tapped = self._tapped
         self._load(tapped.model, self._statistics(self.model))
@@ -491,101 +481,6 @@ class _Undrawn(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return given["tensor"] if "tensor" in given else args[0]
         return func(*args, **given)
-
-
-class _Tapped:
-    """The same text with taps: expressions wrapped in the tree, held modules hooked."""
-
-    def __init__(
-        self, emitted: Emitted, imports: Collection[str], make: Callable[[Any], torch.nn.Module]
-    ) -> None:
-        title = f"{emitted.entry} torch tapped"
-        self.program = tapped(emitted.text, title, emitted.lines, imports)
-        taps = {TAP: self._tap, FEED: self._feed, PARTS: self._parts}
-        self.module = self.program.run(**taps)
-        self.model = make(self.module)
-        self.values: dict[str, torch.Tensor] = {}
-        self.feed: dict[str, list[torch.Tensor]] | None = None
-        self.perturb: Mapping[str, torch.Tensor] = {}
-        self.overwrites = "inplace=True" in emitted.text
-        self.executions = Executions(emitted.lines)
-        self.paths = {id(module): path for path, module in self.model.named_modules()}
-        for path in self.executions.modules():
-            self._hook(path, self.model.get_submodule(path))
-
-    def _hook(self, path: str, module: torch.nn.Module) -> None:
-        def before(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            node = self.executions.node(path)
-            return tuple(self._fed(node, i, value) for i, value in enumerate(given))
-
-        def after(_: Any, __: Any, value: torch.Tensor) -> torch.Tensor:
-            return self._tapped(self.executions.done(path), value)
-
-        module.register_forward_pre_hook(before)
-        module.register_forward_hook(after)
-
-    def begin(
-        self,
-        feed: dict[str, list[torch.Tensor]] | None,
-        perturb: Mapping[str, torch.Tensor],
-    ) -> None:
-        """Start a new pass."""
-        self.values = {}
-        self.perturb = perturb
-        self.feed = feed
-        self.executions.begin()
-        for leaves in (feed or {}).values():
-            for leaf in leaves:
-                leaf.requires_grad_(True)
-
-    def _tap(self, name: str, *shared: Any) -> torch.Tensor:
-        *module, value = shared
-        live = self.paths[id(module[0])] if module else ""
-        return self._tapped(self.executions.done(live, name), value)
-
-    def _feed(self, name: str, index: int, *shared: Any) -> torch.Tensor:
-        *module, given = shared
-        value: torch.Tensor = given
-        if self.feed is None:
-            return value
-        live = self.paths[id(module[0])] if module else ""
-        return self._fed(self.executions.node(live, name), index, value)
-
-    def _parts(
-        self, names: tuple[str, ...], module: Any, function: Any, x: Any, *args: Any, **more: Any
-    ) -> list[torch.Tensor]:
-        """What a function gives; each of its results is a node of its own."""
-        live = "" if module is None else self.paths[id(module)]
-        found = []
-        for index, name in enumerate(names):
-            parts = function(self._fed(self.executions.node(live, name), 0, x), *args, **more)
-            found.append(self._tapped(self.executions.done(live, name), parts[index]))
-        return found
-
-    def _tapped(self, node: str | None, value: torch.Tensor) -> torch.Tensor:
-        if node is None:
-            return value
-        if self.feed is not None and node not in self.feed:
-            return value.detach()
-        # A view, because an op that hands its input on unchanged shares a tensor with the node
-        # before it, and would share its gradient too.
-        factor = self.perturb.get(node)
-        value = value.view(value.shape) if factor is None else torch.mul(value, factor)
-        self.values[node] = value
-        if self.feed is not None:
-            return self._given(value.detach())
-        if value.requires_grad:
-            value.retain_grad()
-        return self._given(value)
-
-    def _fed(self, node: str | None, index: int, value: torch.Tensor) -> torch.Tensor:
-        if self.feed is None or node not in self.feed:
-            return value
-        return self._given(self.feed[node][index])
-
-    def _given(self, value: torch.Tensor) -> torch.Tensor:
-        """What the text goes on with; it may overwrite that, and not what is kept."""
-        return value.clone() if self.overwrites else value
 
 
 def _share(model: torch.nn.Module, copy: torch.nn.Module) -> None:
