@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -79,3 +80,25 @@ def test_predict_keeps_nothing_for_a_backward_pass() -> None:
         net.predict(x[0])
     net.forward(x)  # an error in between has switched nothing off
     assert backs[-1](y).shape == x.shape
+
+
+def test_predict_leaves_other_threads_alone() -> None:
+    class Net(Model):
+        def __init__(self) -> None:
+            self.conv = Conv(1, 2, (3, 3))
+
+        def forward(self, x: Array, training: bool = False) -> Forward:
+            if threading.current_thread() is other:
+                asked.set()
+                assert answered.wait(30)
+            return self.conv.forward(x, training)
+
+    asked, answered = threading.Event(), threading.Event()
+    net, x = Net(), np.ones((1, 1, 4, 4), np.float32)
+    other = threading.Thread(target=net.predict, args=(x,))
+    other.start()
+    assert asked.wait(30)
+    y, backward = net.forward(x)
+    answered.set()
+    other.join()
+    assert backward(y).shape == x.shape

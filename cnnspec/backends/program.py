@@ -26,6 +26,7 @@ TAP, FEED, PARTS = "__tap__", "__feed__", "__parts__"
 
 ALLOWED_IMPORTS = frozenset(
     {
+        "contextvars",
         "hashlib",
         "keras",
         "math",

@@ -86,7 +86,7 @@ def assemble(
     return writer
 
 
-STANDARD = ("hashlib", "math")
+STANDARD = ("contextvars", "hashlib", "math")
 
 
 def _groups(imports: Mapping[str, str]) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """asymmetric: 2x11x9 -> distances 3, map 4x2x3 for each sample."""
 
+import contextvars
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 class Layer:
     """Parameters, running statistics and summed gradients, by name."""
 
-    keeps = True
+    keeps = contextvars.ContextVar("keeps", default=True)  # in each thread
 
     def __init__(self):
         self.parameters = {}
@@ -25,7 +26,7 @@ class Layer:
 
 def keeping(backward):
     """The backward pass; inside of `predict` it is dropped, with every array that it refers to."""
-    return backward if Layer.keeps else dropped
+    return backward if Layer.keeps.get() else dropped
 
 
 def dropped(g):
@@ -91,11 +92,11 @@ class Model:
 
     def predict(self, *inputs):
         """What `forward` computes in inference, without its backward and all that it would keep."""
-        Layer.keeps = False
+        before = Layer.keeps.set(False)
         try:
             return self.forward(*inputs)[0]
         finally:
-            Layer.keeps = True
+            Layer.keeps.reset(before)
 
     def load_weights(self, path):
         """Read parameters and running statistics from a safetensors file."""

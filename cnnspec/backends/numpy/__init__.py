@@ -6,7 +6,7 @@ from cnnspec.backends.base import Dtype, Emitted, Session, Style
 from cnnspec.backends.numpy.emit import COLUMN, emit
 from cnnspec.graph import Graph
 
-IMPORTS = frozenset({"hashlib", "math", "numpy", "safetensors.numpy", "scipy"})
+IMPORTS = frozenset({"contextvars", "hashlib", "math", "numpy", "safetensors.numpy", "scipy"})
 """All that an emitted file may import."""
 
 

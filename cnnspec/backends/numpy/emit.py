@@ -53,6 +53,7 @@ KERNELS = (
 )
 
 IMPORTS = {
+    "contextvars": "import contextvars",
     "hashlib": "import hashlib",
     "math": "import math",
     "np": "import numpy as np",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from cnnspec.backends.numpy.kernels.annotations import Array, Forward
 class Layer:
     """Parameters, running statistics and summed gradients, by name."""
 
-    keeps = True
+    keeps = contextvars.ContextVar("keeps", default=True)  # in each thread
 
     def __init__(self) -> None:
         self.parameters: dict[str, Array] = {}
@@ -30,7 +31,7 @@ class Layer:
 
 def keeping(backward: Callable[[Array], Any]) -> Callable[[Array], Any]:
     """The backward pass; inside of `predict` it is dropped, with every array that it refers to."""
-    return backward if Layer.keeps else dropped
+    return backward if Layer.keeps.get() else dropped
 
 
 def dropped(g: Array) -> Array:
@@ -96,11 +97,11 @@ class Model:
 
     def predict(self: Any, *inputs: Array) -> Any:
         """What `forward` computes in inference, without its backward and all that it would keep."""
-        Layer.keeps = False
+        before = Layer.keeps.set(False)
         try:
             return self.forward(*inputs)[0]
         finally:
-            Layer.keeps = True
+            Layer.keeps.reset(before)
 
     def load_weights(self, path: str) -> None:
         """Read parameters and running statistics from a safetensors file."""
