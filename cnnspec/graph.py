@@ -23,7 +23,7 @@ MOST_ELEMENTS = 2**31 - 1
 MOST_NODES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Origin:
     """Where something was written; `expanded` are the places a block was used, innermost first."""
 
@@ -137,7 +137,7 @@ class Argument:
     default: object = REQUIRED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Absent:
     """A layer that its `when:` has taken out of a scope; its name stands for its first input.
 

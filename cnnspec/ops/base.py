@@ -68,7 +68,7 @@ class Param:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Inferred:
     """What a shape rule finds: the output's shape, the parameters, and remarks for the user."""
 
@@ -77,7 +77,7 @@ class Inferred:
     warnings: tuple[Reject, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lengths:
     """Number of terms summed into one element: of the output, an input gradient, a parameter's."""
 
