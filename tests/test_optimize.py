@@ -432,6 +432,75 @@ def test_text(name: str, backend: str, golden: Callable[[Path, str], None]) -> N
     golden(GOLDEN / "optimized" / f"{name}.{backend}.py", cnnspec.emit(made, backend).text)
 
 
+# --- memory --------------------------------------------------------------------------------------
+
+
+def in_place(network: Graph) -> list[str]:
+    """The layers that may take their input's memory; what they overwrite is checked as well."""
+    agree(network)
+    return [node.id for node in cnnspec.optimize(network).nodes if node.in_place]
+
+
+def test_a_relu_takes_the_memory_of_what_nothing_else_reads() -> None:
+    found = in_place(
+        layers(
+            "relu: {name: of_input}",
+            "conv: {name: c, filters: 3, kernel: 1}",
+            "batch_norm",
+            "relu: {name: of_conv}",
+            "max_pool: {kernel: 2}",
+            "relu: {name: of_pool}",
+            "conv: {name: d, filters: 3, kernel: 1}",
+            "add: {name: sum, from: [d, of_pool]}",
+            "relu6: {name: of_sum}",
+            "conv: {name: twice, filters: 3, kernel: 1}",
+            "relu: {name: first}",
+            "tanh: {name: second, from: twice}",
+            "add: {from: [first, second]}",
+            "tanh: {name: of_add}",
+        )
+    )
+    assert found == ["of_conv", "of_sum"]
+
+
+def test_an_output_is_not_overwritten() -> None:
+    text = "conv: {name: c, filters: 3, kernel: 1}", "relu: {name: r}"
+    assert in_place(layers(*text)) == ["r"]
+    assert in_place(layers(*text, rest="outputs: {both: r, first: c}\n")) == []
+
+
+def test_what_a_block_is_given_is_not_overwritten() -> None:
+    head = "cnnspec: 1\nname: net\ninput: [3, 4, 4]\n"
+    conv, relu = "conv: {name: c, filters: 3, kernel: 1}", "relu: {name: r}"
+    block = f"define:\n  b:\n    layers: [{relu}, {conv}]\n"
+    assert in_place(graph(f"{head}{block}layers: [conv: {{filters: 3, kernel: 1}}, b]\n")) == []
+    inside = (
+        "define:\n  b:\n    layers: [conv: {name: c, filters: 3, kernel: 1}, relu: {name: r}]\n"
+    )
+    found = in_place(graph(f"{head}{inside}layers: [b: {{name: x, repeat: 2}}]\n"))
+    assert found == ["x.0.r", "x.1.r"]
+
+
+def test_all_instances_of_a_block_overwrite_or_none() -> None:
+    text = """\
+cnnspec: 1
+name: net
+input: [3, 4, 4]
+define:
+  b:
+    parameters: {more: false}
+    layers:
+      - conv: {name: c, filters: 3, kernel: 1}
+      - relu: {name: r}
+      - add: {name: s, from: [r, c], when: $more}
+layers:
+  - b: {name: x}
+  - b: {name: y, more: %s}
+"""
+    assert in_place(graph(text % "false")) == ["x.r", "y.r"]
+    assert in_place(graph(text % "true")) == []
+
+
 # --- random networks -----------------------------------------------------------------------------
 
 TAKES = ("conv", "conv_transpose", "dense", "depthwise_conv", "separable_conv")
