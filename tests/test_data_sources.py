@@ -117,6 +117,11 @@ WELL = idx_bytes(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
         (struct.pack(">4B2I", 0, 0, 8, 2, 0, 5), "data-corrupt", "has no elements"),
         (struct.pack(">4B3I", 0, 0, 14, 3, *[2**32 - 1] * 3), "data-truncated", "header says"),
         (gzip.compress(WELL, mtime=0)[:-1], "data-truncated", "ends before its gzip data do"),
+        (
+            gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, *[3000] * 3), mtime=0),
+            "data-truncated",
+            "too few for the 27,000,000,016 that its header says",
+        ),
         (gzip.compress(WELL, mtime=0)[:15], "data-truncated", "inside its header"),
         (gzip.compress(WELL, mtime=0)[:-5] + b"abcde", "data-corrupt", "damaged gzip data"),
         (gzip.compress(WELL, mtime=0) + b"more", "data-corrupt", "goes on after its gzip data"),
@@ -152,9 +157,9 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_a_header_beyond_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist(tmp_path)
-    head = struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 28, 28)
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(gzip.compress(head))
-    monkeypatch.setattr(memory, "available", lambda: 2**30)
+    images = tmp_path / "train-images-idx3-ubyte"
+    images.write_bytes(gzip.compress(images.read_bytes()))
+    monkeypatch.setattr(memory, "available", lambda: 100)
     with pytest.raises(SetupError) as caught:
         opened("source: {idx: {folder: .}}", tmp_path)
     assert caught.value.diagnostics[0].code == "not-enough-memory"

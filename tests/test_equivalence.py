@@ -18,7 +18,8 @@ from cnnspec.ops.norm import BatchNorm
 from cnnspec.ops.pool import AvgPool, MaxPool
 from cnnspec.testing import check_backend, check_gradients, check_op, nearly_valid, networks
 from cnnspec.testing.blocks import block_networks
-from cnnspec.testing.laws import agree, check_network
+from cnnspec.testing.laws import agree, check_network, check_session
+from tests.networks import layers
 from tests.night import share
 
 ALL = tuple(BUILT_IN)
@@ -121,6 +122,22 @@ def test_laws_of_an_op(op: type[Conv]) -> None:
 @pytest.mark.parametrize("backend", ALL)
 def test_laws_of_a_backend(backend: str) -> None:
     check_backend(backend, examples=share(0.1 if backend == "keras" else 0.5))
+
+
+@pytest.mark.parametrize("backend", ALL)
+def test_a_product_of_a_part_of_a_tensor_keeps_the_laws(backend: str) -> None:
+    """It lies in memory in another way than a copy of it, and its sums have another order."""
+    lines = (
+        "split: {name: parts, sizes: [2, 1]}",
+        "flatten: {from: parts.0}",
+        "dense: {name: a, units: 2}",
+        "flatten: {from: parts.1}",
+        "dense: {name: b, units: 2}",
+    )
+    network = layers(*lines, input="[3, 5]", rest="outputs: {out0: a, out1: b}\n")
+    session = get(backend).open(get(backend).emit(network, Style(random="counter")))
+    check_session(network, session)
+    session.close()
 
 
 # --- what random networks have found -----------------------------------------------------------

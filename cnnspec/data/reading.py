@@ -16,6 +16,8 @@ from cnnspec.diagnostics import DataError, Diagnostic, Label
 __all__ = ["File", "corrupt", "missing", "truncated", "unreadable"]
 
 GZIP = b"\x1f\x8b"
+MOST_UNPACKED = 1032
+"""Bytes that one byte of gzip data can become: 258 out of two bits (RFC 1951)."""
 LARGE = 2**26
 """Below so many bytes nobody asks whether there is room for a file."""
 
@@ -110,6 +112,9 @@ class File:
         try:
             head = stream.decompress(self.data, header)
             wanted = body(self._head(head, header))
+            if wanted > MOST_UNPACKED * len(self.data):
+                what = f"has {len(self.data):,} bytes of gzip data, too few for the {wanted:,} "
+                raise truncated(self.path, f"{what}that its header says", self.label)
             memory.require(wanted, f"`{self.path}`")
             found = head + stream.decompress(stream.unconsumed_tail, wanted - header + 1)
         except zlib.error as fault:
