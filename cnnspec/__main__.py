@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
+from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -22,9 +25,25 @@ def main() -> int:
     try:
         from cnnspec.cli import main as run
 
-        return run()
+        status = run()
     except KeyboardInterrupt:  # while importing; later ones are the command's own matter
         return 130
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _leave(status)
+    return status
+
+
+def _leave(status: int) -> NoReturn:
+    """End one of torchrun's processes, all but the taking down of the interpreter.
+
+    Threads of PyTorch that pass messages may want the interpreter once more when it is no longer
+    there, which aborts a process whose work is done (pytorch/pytorch#179291).
+    """
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # whoever read them may have gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 class _Loader(ModuleType):

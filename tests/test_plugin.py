@@ -355,7 +355,7 @@ def test_an_op_without_a_strategy_breaks_them(installed: Path, tmp_path: Path) -
     ("file", "old", "new", "says"),
     [
         ("program.py", ' | {"sys"}', "", "import of sys"),
-        ("session.py", "= ProgramBackend.imports", "= frozenset()", "import of math"),
+        ("session.py", "= ProgramBackend.imports", "= frozenset()", "import of contextvars"),
         ("program.py", "plain.text + main", "main + plain.text", "no expression at"),
         ("program.py", "text=plain.text + main", 'text=plain.text + f"# {id(plain)}"', "emissions"),
     ],

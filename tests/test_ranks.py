@@ -15,8 +15,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import cnnspec
+from cnnspec.backends.base import LostWorker
 from cnnspec.diagnostics import SetupError
 from cnnspec.train import train
+from cnnspec.train.interrupt import Interrupt
 
 SPEC = """\
 cnnspec: 1
@@ -116,6 +118,19 @@ def test_a_lost_worker_ends_the_run_and_it_goes_on_from_a_checkpoint(tmp_path: P
     assert "Traceback (most recent call last)" not in err.split("error[worker-lost]")[0]
     resumed = train(cnnspec.load(spec), "torch", None, rundir=run, resume=True, epochs=3)
     assert len(resumed.history) >= 3
+
+
+@pytest.mark.parametrize("error", [LostWorker(), RuntimeError()])
+def test_a_lost_worker_has_time_to_say_so(error: Exception) -> None:
+    """torchrun asks all processes to end once one is lost."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(type(error)), Interrupt():
+            raise error
+        lost = isinstance(error, LostWorker)
+        assert signal.getsignal(signal.SIGTERM) == (signal.SIG_IGN if lost else before)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def worker(launcher: int, rank: str) -> int:

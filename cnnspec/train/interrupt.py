@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from cnnspec.backends.base import LostWorker
+
 __all__ = ["Interrupt", "Interrupted"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -20,7 +22,7 @@ class Interrupt:
     """Inside, the first of these signals only sets `requested`; a second one ends the run at once.
 
     A signal that the process ignores stays ignored, and outside of the main thread, where Python
-    has no signals, nothing is changed.
+    has no signals, nothing is changed. After `LostWorker` SIGTERM stays ignored: the process ends.
     """
 
     def __init__(self) -> None:
@@ -41,7 +43,9 @@ class Interrupt:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # torchrun ends the others as soon as one is lost, and they have to say so before that.
+            lost = isinstance(error, LostWorker) and number == signal.SIGTERM
+            signal.signal(number, signal.SIG_IGN if lost else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
